@@ -1,0 +1,34 @@
+//! The nouns: what ECS and its load balancers name, as typed records. They know nothing of HTTP, storage or wasmtime.
+//!
+//! Names and ids are newtypes that are checked by `FromStr` at the edge; past it, the type is the proof.
+
+pub mod arn;
+pub mod cluster;
+pub mod config;
+pub mod container_instance;
+pub mod exit;
+pub mod load_balancer;
+pub mod name;
+pub mod request;
+pub mod service;
+pub mod size;
+pub mod tag;
+pub mod target;
+pub mod task;
+pub mod task_definition;
+pub mod timestamp;
+
+pub use arn::Arn;
+pub use cluster::{Cluster, ClusterStatus};
+pub use config::NodeConfig;
+pub use container_instance::ContainerInstance;
+pub use exit::{Exit, StartFailure};
+pub use load_balancer::{Listener, LoadBalancer, TargetGroup};
+pub use name::{AccountId, BootId, ClusterName, Family, InvalidName, NodeId, Region, ResourceName, Scope, TaskId};
+pub use request::IdempotentRequest;
+pub use service::{Deployment, Service, ServiceEvent, ServiceStatus};
+pub use tag::Tag;
+pub use target::{Target, TargetHealth, TargetState};
+pub use task::{Container, DesiredStatus, Task, TaskStatus};
+pub use task_definition::{ContainerDefinition, DefinitionId, FamilyRecord, TaskDefinition};
+pub use timestamp::Timestamp;

@@ -1,0 +1,125 @@
+//! Load balancers, listeners and target groups, as ELBv2 names them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::model::{Arn, Scope, Tag, Timestamp};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoadBalancer {
+    pub scope: Scope,
+    pub name: String,
+    /// 16 hexadecimal digits: the last part of its ARN.
+    pub id: String,
+    pub created_at: Timestamp,
+    /// `internet-facing` or `internal`.
+    pub scheme: String,
+    pub ip_address_type: String,
+    pub attributes: BTreeMap<String, String>,
+    pub tags: Vec<Tag>,
+    /// Subnets, security groups and the like, in the wire's form.
+    #[serde(default)]
+    pub document: Map<String, Value>,
+}
+
+impl LoadBalancer {
+    pub fn arn(&self) -> Arn {
+        Arn::load_balancer(&self.scope, &self.name, &self.id)
+    }
+
+    /// The name that the front routes by Host; `NAME.elb.localhost` works too while the name is unique.
+    pub fn dns_name(&self) -> String {
+        format!("{}.{}.elb.localhost", self.name, self.scope.region).to_ascii_lowercase()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Listener {
+    pub scope: Scope,
+    pub load_balancer: String,
+    pub load_balancer_id: String,
+    /// 16 hexadecimal digits.
+    pub id: String,
+    pub port: u16,
+    /// `HTTP`, later `HTTPS`, `TCP` and the like.
+    pub protocol: String,
+    pub default_actions: Vec<Action>,
+    pub attributes: BTreeMap<String, String>,
+    pub tags: Vec<Tag>,
+    pub created_at: Timestamp,
+}
+
+impl Listener {
+    pub fn arn(&self) -> Arn {
+        Arn::listener(&self.scope, &self.load_balancer, &self.load_balancer_id, &self.id)
+    }
+}
+
+/// What a listener does with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Target groups with their weights.
+    Forward {
+        groups: Vec<(String, u32)>,
+    },
+    FixedResponse {
+        status: u16,
+        content_type: String,
+        body: String,
+    },
+    Redirect {
+        status: u16,
+        protocol: String,
+        host: String,
+        port: String,
+        path: String,
+        query: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetGroup {
+    pub scope: Scope,
+    pub name: String,
+    /// 16 hexadecimal digits.
+    pub id: String,
+    pub created_at: Timestamp,
+    pub protocol: String,
+    pub protocol_version: String,
+    pub port: u16,
+    /// `ip` or `instance`.
+    pub target_type: String,
+    pub vpc_id: Option<String>,
+    pub health_check: HealthCheck,
+    pub attributes: BTreeMap<String, String>,
+    pub tags: Vec<Tag>,
+}
+
+impl TargetGroup {
+    pub fn arn(&self) -> Arn {
+        Arn::target_group(&self.scope, &self.name, &self.id)
+    }
+
+    /// `deregistration_delay.timeout_seconds`, 300 by default.
+    pub fn deregistration_delay_seconds(&self) -> u32 {
+        self.attributes.get("deregistration_delay.timeout_seconds").and_then(|text| text.parse().ok()).unwrap_or(300)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    pub enabled: bool,
+    /// `HTTP`, `HTTPS` or `TCP`.
+    pub protocol: String,
+    /// `traffic-port` or a number.
+    pub port: String,
+    pub path: String,
+    pub interval_seconds: u32,
+    pub timeout_seconds: u32,
+    pub healthy_threshold: u32,
+    pub unhealthy_threshold: u32,
+    /// HTTP codes such as `200`, `200,202` or `200-299`.
+    pub matcher: String,
+}
