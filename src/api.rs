@@ -1,0 +1,5 @@
+//! The AWS services: pure operations that record intent, behind codecs directed by the service models.
+
+pub mod error;
+pub mod shape;
+pub mod wire;

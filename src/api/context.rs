@@ -1,0 +1,126 @@
+//! What an operation may know besides the state: who calls, where, when, and fresh ids.
+//!
+//! Operations are functions of this and of a view. Nothing below reads a clock or a generator, so a test that makes a
+//! context decides everything, and an operation that is run again after a conflict sees the same time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest, Sha256};
+
+use crate::model::{NodeConfig, Scope, Timestamp};
+
+/// The surroundings of one call.
+#[derive(Debug)]
+pub struct Context {
+    /// The account and region that the call is about.
+    pub scope: Scope,
+    pub now: Timestamp,
+    pub ids: IdSource,
+    pub config: Arc<NodeConfig>,
+    pub caller: Caller,
+    /// Members of the request that the model does not know. AWS ignores them, and so do we, but say so.
+    pub ignored_members: Vec<String>,
+}
+
+/// Who calls.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Caller {
+    /// The access key that signed the request; absent where it was not signed.
+    pub access_key_id: Option<String>,
+}
+
+/// Fresh ids from randomness that was drawn once for the call: the hash of a seed and a counter. From a given seed the
+/// ids are always the same.
+pub struct IdSource {
+    seed: [u8; 32],
+    taken: AtomicU64,
+}
+
+impl IdSource {
+    pub fn from_seed(seed: u64) -> IdSource {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        IdSource { seed: bytes, taken: AtomicU64::new(0) }
+    }
+
+    /// From randomness of the operating system.
+    pub fn random() -> Result<IdSource, getrandom::Error> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)?;
+        Ok(IdSource { seed, taken: AtomicU64::new(0) })
+    }
+
+    /// 128 fresh bits, as of a task.
+    pub fn bits(&self) -> u128 {
+        let count = self.taken.fetch_add(1, Ordering::Relaxed);
+        let digest = Sha256::new().chain_update(self.seed).chain_update(count.to_le_bytes()).finalize();
+        digest.iter().take(16).fold(0, |bits, byte| bits << 8 | u128::from(*byte))
+    }
+
+    /// 32 hexadecimal digits, as of a task.
+    pub fn hex32(&self) -> String {
+        format!("{:032x}", self.bits())
+    }
+
+    /// 16 hexadecimal digits, as of a load balancer.
+    pub fn hex16(&self) -> String {
+        format!("{:016x}", self.bits() >> 64)
+    }
+
+    /// 19 decimal digits, as of a deployment (`ecs-svc/…`).
+    pub fn digits19(&self) -> String {
+        const FIRST: u128 = 1_000_000_000_000_000_000;
+        format!("{}", FIRST + self.bits() % (9 * FIRST))
+    }
+
+    /// A random UUID (version 4), as of a request or an event.
+    pub fn uuid(&self) -> String {
+        let bits = self.bits() & !(0xf << 76) & !(0b11 << 62) | 4 << 76 | 0b10 << 62;
+        let hex = format!("{bits:032x}");
+        format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    }
+}
+
+impl fmt::Debug for IdSource {
+    /// Without the seed: whoever reads it could tell the ids to come.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdSource").field("taken", &self.taken).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_ids() {
+        let (one, other) = (IdSource::from_seed(7), IdSource::from_seed(7));
+        assert_eq!(one.bits(), other.bits());
+        assert_eq!(one.uuid(), other.uuid());
+        assert_ne!(one.bits(), one.bits());
+        assert_ne!(IdSource::from_seed(8).bits(), IdSource::from_seed(7).bits());
+    }
+
+    #[test]
+    fn ids_have_their_forms() {
+        let ids = IdSource::from_seed(1);
+        for _ in 0..100 {
+            assert_eq!(ids.hex32().len(), 32);
+            assert_eq!(ids.hex16().len(), 16);
+            assert_eq!(ids.digits19().len(), 19);
+            let uuid = ids.uuid();
+            assert_eq!(uuid.len(), 36);
+            assert_eq!(&uuid[14..15], "4");
+            assert!("89ab".contains(&uuid[19..20]), "{uuid}");
+        }
+    }
+
+    #[test]
+    fn debug_does_not_show_the_seed() {
+        let mut seeded = IdSource::from_seed(0);
+        seeded.seed = [0xab; 32];
+        assert!(!format!("{seeded:?}").contains("171"));
+    }
+}
