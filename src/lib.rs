@@ -37,4 +37,5 @@
 //!
 //! The modules follow in reading order; `tests/architecture.rs` enforces who may import whom.
 
+pub mod api;
 pub mod model;
