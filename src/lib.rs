@@ -39,3 +39,4 @@
 
 pub mod api;
 pub mod model;
+pub mod telemetry;
