@@ -2,5 +2,6 @@
 
 pub mod context;
 pub mod error;
+pub mod protocol;
 pub mod shape;
 pub mod wire;
