@@ -38,5 +38,6 @@
 //! The modules follow in reading order; `tests/architecture.rs` enforces who may import whom.
 
 pub mod api;
+pub mod identity;
 pub mod model;
 pub mod telemetry;

@@ -16,6 +16,6 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// comma, 13 bytes, of which 64 KiB hold 5,042; nothing else in either API takes more than 1,000.
 pub const LIST_ITEMS_MAX: usize = 8_192;
 
-/// The deepest nesting of a request. The models go 9 levels deep (a condition of a rule's action in a list); JSON that
+/// The deepest nesting of a request. The models go 9 levels deep (`UpdateService`); JSON that
 /// no model describes (documents, unknown members) is bounded by `serde_json`, which refuses 128.
 pub const DEPTH_MAX: usize = 32;

@@ -1,0 +1,10 @@
+//! Who calls: signatures of requests, and the access keys that they are checked against.
+//!
+//! Without configured keys everybody may call, signed or not: that is what a laptop and a CI job need, and why the server
+//! then refuses to listen beyond loopback.
+
+pub mod access_key;
+pub mod signature;
+
+pub use access_key::AccessKeys;
+pub use signature::{CredentialScope, SignatureError};
