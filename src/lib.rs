@@ -40,4 +40,5 @@
 pub mod api;
 pub mod identity;
 pub mod model;
+pub mod network;
 pub mod telemetry;

@@ -1,0 +1,50 @@
+//! The node's table of addresses and rules: who is where, who may reach whom.
+//!
+//! A task's address is an identity, not a route. It is unique on the node, and address, port and protocol map to the
+//! socket that really listens: the same port where that may be bound, else another. Whoever wants to reach a task (the
+//! load balancer, a peer, a describe call) resolves through this table, so nobody else knows where a task really is.
+//!
+//! One rule says who may reach whom, and it is asked about the address that is *really* connected to: a name, a
+//! translation or a race between looking up and connecting cannot get around it.
+
+mod addresses;
+mod policy;
+mod table;
+
+pub use addresses::NoAddress;
+pub use policy::{Denial, Verdict};
+pub use table::{Address, Endpoint, PortInUse, Published, Table};
+
+use std::fmt;
+
+/// A transport protocol: the same port of both is two ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+impl Protocol {
+    /// As ECS writes it in port mappings and network bindings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
+
+    /// Reads the `protocol` of a port mapping.
+    pub fn parse(text: &str) -> Option<Protocol> {
+        match text {
+            "tcp" => Some(Protocol::Tcp),
+            "udp" => Some(Protocol::Udp),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

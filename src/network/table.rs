@@ -1,0 +1,213 @@
+//! The table itself: tenants by address, and published sockets by what tasks call them and by where they really are.
+//!
+//! Entries are guards: an address and a publication end when the last holder drops them, so that nothing of a task that
+//! ended, however it ended, can be found any more.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::Protocol;
+use super::addresses::{Addresses, NoAddress};
+use super::policy::{Denial, Destination, Verdict, judge};
+use crate::model::TaskId;
+
+/// Who is where on this node. Clones are handles of the same table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    state: Arc<RwLock<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    addresses: Addresses,
+    tenants: HashMap<Ipv4Addr, TaskId>,
+    published: HashMap<Name, Endpoint>,
+    /// The way back: what tasks call a real socket. Keys are as many as in `published`.
+    names: HashMap<(SocketAddr, Protocol), Name>,
+}
+
+/// What tasks call a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Name {
+    ip: Ipv4Addr,
+    port: u16,
+    protocol: Protocol,
+}
+
+/// A published socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it really is.
+    pub real: SocketAddr,
+    /// Whether a port mapping opens it to others than its own task.
+    pub is_mapped: bool,
+}
+
+/// The port of the task, or the real socket, is published already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{protocol} port {port} of {ip} is in use")]
+pub struct PortInUse {
+    pub ip: Ipv4Addr,
+    pub port: u16,
+    pub protocol: Protocol,
+}
+
+/// A task's address. It goes back to the table when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Address {
+    lease: Arc<Lease>,
+}
+
+#[derive(Debug)]
+struct Lease {
+    ip: Ipv4Addr,
+    task: TaskId,
+    table: Table,
+}
+
+impl Address {
+    pub fn ip(&self) -> Ipv4Addr {
+        self.lease.ip
+    }
+
+    pub fn task(&self) -> TaskId {
+        self.lease.task
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut state = self.table.state.write();
+        state.tenants.remove(&self.ip);
+        state.addresses.give_back(self.ip);
+    }
+}
+
+/// A publication. It ends when this is dropped; until then the task keeps its address.
+#[derive(Debug)]
+pub struct Published {
+    name: Name,
+    real: SocketAddr,
+    address: Address,
+}
+
+impl Published {
+    pub fn port(&self) -> u16 {
+        self.name.port
+    }
+
+    pub fn real(&self) -> SocketAddr {
+        self.real
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        let mut state = self.address.lease.table.state.write();
+        state.published.remove(&self.name);
+        state.names.remove(&(self.real, self.name.protocol));
+    }
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table::starting_at(0)
+    }
+}
+
+impl Table {
+    /// An empty table whose first address is the `start`th. Two nodes on one machine should start apart (by their process
+    /// ids, say): they work on the same addresses too, but then not every task listens on the port that it asked for.
+    pub fn starting_at(start: u32) -> Table {
+        let addresses = Addresses::starting_at(start);
+        let (tenants, published, names) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Table { state: Arc::new(RwLock::new(State { addresses, tenants, published, names })) }
+    }
+
+    /// Gives `task` an address of its own.
+    pub fn attach(&self, task: TaskId) -> Result<Address, NoAddress> {
+        let mut state = self.state.write();
+        let ip = state.addresses.take()?;
+        state.tenants.insert(ip, task);
+        Ok(Address { lease: Arc::new(Lease { ip, task, table: self.clone() }) })
+    }
+
+    /// Makes the real socket known as `port` of `address`.
+    pub fn publish(
+        &self,
+        address: &Address,
+        port: u16,
+        protocol: Protocol,
+        endpoint: Endpoint,
+    ) -> Result<Published, PortInUse> {
+        let name = Name { ip: address.ip(), port, protocol };
+        let mut state = self.state.write();
+        if state.published.contains_key(&name) || state.names.contains_key(&(endpoint.real, protocol)) {
+            return Err(PortInUse { ip: name.ip, port, protocol });
+        }
+        state.published.insert(name, endpoint);
+        state.names.insert((endpoint.real, protocol), name);
+        Ok(Published { name, real: endpoint.real, address: address.clone() })
+    }
+
+    /// The task that has this address now.
+    pub fn owner(&self, ip: Ipv4Addr) -> Option<TaskId> {
+        self.state.read().tenants.get(&ip).copied()
+    }
+
+    /// What is published as this address and port, whoever asks.
+    pub fn endpoint(&self, ip: Ipv4Addr, port: u16, protocol: Protocol) -> Option<Endpoint> {
+        self.state.read().published.get(&Name { ip, port, protocol }).copied()
+    }
+
+    /// The real socket behind this address and port, whoever asks: for the node itself (the load balancer, describe calls).
+    pub fn resolve(&self, ip: Ipv4Addr, port: u16, protocol: Protocol) -> Option<SocketAddr> {
+        Some(self.endpoint(ip, port, protocol)?.real)
+    }
+
+    /// The real socket behind an address as tasks write it, for a task: refused where [`Table::may_connect`] would.
+    pub fn resolve_for(&self, from: TaskId, to: SocketAddr, protocol: Protocol) -> Result<SocketAddr, Denial> {
+        let real = match to.ip().to_canonical() {
+            IpAddr::V4(ip) => self.resolve(ip, to.port(), protocol).unwrap_or(to),
+            IpAddr::V6(_) => to,
+        };
+        match self.may_connect(from, real, protocol) {
+            Verdict::Allowed => Ok(real),
+            Verdict::Denied(denial) => Err(denial),
+        }
+    }
+
+    /// What tasks call a real socket: the way back of [`Table::resolve`].
+    pub fn name_of(&self, real: SocketAddr, protocol: Protocol) -> Option<(Ipv4Addr, u16)> {
+        self.state.read().names.get(&(real, protocol)).map(|name| (name.ip, name.port))
+    }
+
+    /// Whether task `from` may connect, or send, to this *real* address.
+    pub fn may_connect(&self, from: TaskId, to: SocketAddr, protocol: Protocol) -> Verdict {
+        let state = self.state.read();
+        let Some(name) = state.names.get(&(to, protocol)) else {
+            return judge(match to.ip().to_canonical() {
+                IpAddr::V4(ip) if state.tenants.contains_key(&ip) => Destination::Silent,
+                ip => Destination::Elsewhere(ip),
+            });
+        };
+        let is_its_own = state.tenants.get(&name.ip) == Some(&from);
+        let is_mapped = state.published.get(name).is_some_and(|endpoint| endpoint.is_mapped);
+        judge(Destination::Published { is_its_own, is_mapped })
+    }
+
+    /// Whether `task` may bind this real address. It may use every port: the mappings decide who else may reach it.
+    pub fn may_listen(&self, task: TaskId, at: SocketAddr) -> Verdict {
+        let IpAddr::V4(ip) = at.ip() else { return Verdict::Denied(Denial::NotItsOwnAddress) };
+        match self.owner(ip) {
+            Some(owner) if owner == task => Verdict::Allowed,
+            _ => Verdict::Denied(Denial::NotItsOwnAddress),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
