@@ -10,14 +10,18 @@ use std::env;
 use std::fmt;
 use std::process::ExitCode;
 
+use wasip2::clocks::monotonic_clock;
 use wasip2::io::poll::{self, Pollable};
-use wasip2::sockets::network::{IpAddressFamily, IpSocketAddress, Ipv4SocketAddress};
+use wasip2::sockets::network::{ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress};
 
 use tcp::Listener;
 use udp::Datagrams;
 
 /// The port of the echo protocol (RFC 862).
 const DEFAULT_PORT: u16 = 7;
+
+/// Ten complaints a second at most.
+const FAILURE_PAUSE_NS: u64 = 100_000_000;
 
 fn main() -> ExitCode {
     let (port, with_udp) = match arguments() {
@@ -87,12 +91,12 @@ fn serve(port: u16, with_udp: bool) -> Result<std::convert::Infallible, Failure>
 /// What kept it from listening: a step, and the error code of wasi:sockets.
 struct Failure {
     step: &'static str,
-    code: wasip2::sockets::network::ErrorCode,
+    code: ErrorCode,
 }
 
 impl Failure {
     /// For `map_err`: names the step that failed.
-    fn at(step: &'static str) -> impl Fn(wasip2::sockets::network::ErrorCode) -> Failure {
+    fn at(step: &'static str) -> impl Fn(ErrorCode) -> Failure {
         move |code| Failure { step, code }
     }
 }
@@ -101,6 +105,12 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "cannot {}: {}", self.step, self.code.name())
     }
+}
+
+/// Says what did not work, and waits a little: what fails once may fail at every turn of the loop.
+fn complain(step: &str, code: ErrorCode) {
+    eprintln!("echo: cannot {step}: {}", code.name());
+    monotonic_clock::subscribe_duration(FAILURE_PAUSE_NS).block();
 }
 
 fn any_address(port: u16) -> IpSocketAddress {

@@ -12,7 +12,7 @@ use wasip2::sockets::network::{ErrorCode, IpSocketAddress};
 use wasip2::sockets::tcp::{ShutdownType, TcpSocket};
 use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 
-use crate::{FAMILY, Failure, any_address};
+use crate::{FAMILY, Failure, any_address, complain};
 
 /// Connections at once; more wait in the listener's backlog. A poll looks at all of them, and each may hold a chunk:
 /// together 16 MiB.
@@ -49,14 +49,14 @@ impl Listener {
 
     /// Goes on with those of `pollables` that are ready.
     pub fn advance(&mut self, ready: &[usize]) {
-        let before = self.connections.len();
+        // The connections come first; the listener's own place is behind them, and one that it accepts now has none.
+        let listeners = self.connections.len();
         for at in ready {
-            match self.connections.get_mut(*at) {
-                Some(connection) => connection.advance(),
-                None => self.accept(),
+            match *at == listeners {
+                true => self.accept(),
+                false => self.connections[*at].advance(),
             }
         }
-        debug_assert!(self.connections.len() <= before + 1);
         self.connections.retain(|connection| !matches!(connection.state, State::Over));
     }
 
@@ -64,8 +64,8 @@ impl Listener {
         match self.socket.accept() {
             Ok((socket, input, output)) => self.connections.push(Connection::new(socket, input, output)),
             Err(ErrorCode::WouldBlock) => {}
-            // The one client has failed, not the listener.
-            Err(code) => eprintln!("echo: cannot accept a connection: {}", code.name()),
+            // A client that is gone already, or a host without room for another: neither ends the listener.
+            Err(code) => complain("accept a connection", code),
         }
     }
 }

@@ -6,7 +6,7 @@ use wasip2::sockets::network::{ErrorCode, IpSocketAddress};
 use wasip2::sockets::udp::{IncomingDatagramStream, OutgoingDatagram, OutgoingDatagramStream, UdpSocket};
 use wasip2::sockets::udp_create_socket::create_udp_socket;
 
-use crate::{FAMILY, Failure, any_address};
+use crate::{FAMILY, Failure, any_address, complain};
 
 /// Received at once, and so held while they cannot be sent: of the largest, 4 MiB.
 const DATAGRAMS_MAX: u64 = 64;
@@ -60,13 +60,13 @@ impl Datagrams {
                     data: datagram.data,
                     remote_address: Some(datagram.remote_address),
                 })),
-                Err(code) => eprintln!("echo: cannot receive: {}", code.name()),
+                Err(code) => complain("receive", code),
             }
         }
         if let Err(code) = self.send() {
-            // One of them cannot be sent to its peer. UDP may lose datagrams; the others must not wait for it.
-            eprintln!("echo: cannot send: {}", code.name());
-            self.waiting.clear();
+            // The first of them cannot be sent to its peer. UDP may lose datagrams; the others must not wait for it.
+            complain("send", code);
+            self.waiting.remove(0);
         }
     }
 
@@ -79,6 +79,9 @@ impl Datagrams {
             }
             let now = &self.waiting[..permitted.min(self.waiting.len())];
             let sent = self.outgoing.send(now)?;
+            if sent == 0 {
+                return Ok(());
+            }
             self.waiting.drain(..sent as usize);
         }
         Ok(())

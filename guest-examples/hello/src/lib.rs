@@ -32,8 +32,8 @@ impl wasip2::exports::http::incoming_handler::Guest for Hello {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
         let target = request.path_with_query().unwrap_or_else(|| "/".to_owned());
-        let path = target.split('?').next().unwrap_or("/");
-        let (first, rest) = path[1.min(path.len())..].split_once('/').unwrap_or((&path[1.min(path.len())..], ""));
+        let path = target.split('?').next().unwrap_or("/").trim_start_matches('/');
+        let (first, rest) = path.split_once('/').unwrap_or((path, ""));
         match (first, rest) {
             ("plain", "") => text(out, 200, &format!("Hello from {}\n", task::id())),
             ("count", "") => text(out, 200, &format!("{count}\n")),
