@@ -41,4 +41,6 @@ pub mod api;
 pub mod identity;
 pub mod model;
 pub mod network;
+#[cfg(feature = "host")]
+pub mod runtime;
 pub mod telemetry;

@@ -1,4 +1,112 @@
-//! Runs guests: sandboxed WebAssembly components, each with its share of the processor, its memory, files and network.
-//! It reports facts and decides nothing.
+//! Runs tasks: resolves and compiles their images, gives each its share of the processor, its memory and its address,
+//! and reports what happens to them. It decides nothing: no retry, no replacement, no status.
+//!
+//! - [`Runtime::run`] starts the containers of a task at once, and reports in the order that [`Report`] tells.
+//! - A container is a component with a store of its own: a *program* (`wasi:cli/run`, or a module of WASI 0.1), which runs
+//!   on the guest threads, or a *handler* (`wasi:http`), which is called through [`Handler`].
+//! - A task inherits nothing of the host: no environment, no files, no credentials, no network but its own address.
 
+pub mod capacity;
 pub mod cpu;
+pub mod engine;
+pub mod guest;
+pub mod image;
+pub mod spec;
+pub mod task;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::network::Table;
+
+pub use capacity::Capacity;
+pub use guest::handler::Handler;
+pub use guest::http::{BoxError, HandlerError, RequestBody, ResponseBody};
+pub use image::ImageSummary;
+pub use spec::{Binding, ContainerSpec, GuestKind, LogSink, Report, Stream, TaskSpec, Usage};
+pub use task::RunningTask;
+
+/// How this node runs guests. Made once at start by `cli`.
+#[derive(Clone, Debug)]
+pub struct RuntimeConfig {
+    /// Compiled images are kept in `compiled` below it.
+    pub data_dir: PathBuf,
+    /// Cores that guests may use.
+    pub cores: u32,
+    /// The memory that tasks may use.
+    pub memory_bytes: u64,
+    /// `--image NAME=FILE`; the name `*` stands for every name that nothing else resolves.
+    pub aliases: BTreeMap<String, PathBuf>,
+    /// Where `file://` images of callers must lie who may not name any file.
+    pub image_dir: Option<PathBuf>,
+    /// Fewer instances than the machine could hold.
+    pub instances_max: Option<u32>,
+    pub compile: CompileIn,
+}
+
+/// Where images are compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CompileIn {
+    /// A child process, with limits: this program, called with this first argument.
+    Child { program: PathBuf, argument: String },
+    /// Here, without limits: for tests, whose binary is not ours.
+    Process,
+}
+
+/// The runtime could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    #[error("the runtime needs an async runtime to be started in")]
+    NoAsyncRuntime,
+    #[error("cannot use the directory of compiled images {}", path.display())]
+    DataDir {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot start the threads of the guests")]
+    Threads(#[source] std::io::Error),
+    #[error("cannot make the WebAssembly engines for {0}")]
+    Engine(Capacity, #[source] wasmtime::Error),
+}
+
+/// Runs tasks on this node. A cheap handle.
+#[derive(Clone)]
+pub struct Runtime {
+    node: Arc<Node>,
+}
+
+/// What all tasks of the node share.
+pub struct Node {
+    capacity: Capacity,
+    control: Handle,
+}
+
+impl Runtime {
+    /// Makes the engines and the guest threads. The loops of tasks run on the async runtime that this is called in.
+    pub fn start(config: RuntimeConfig, logs: Arc<dyn LogSink>, network: Table) -> Result<Runtime, RuntimeError> {
+        let _ = (logs, network);
+        let control = Handle::try_current().map_err(|_| RuntimeError::NoAsyncRuntime)?;
+        let capacity = Capacity::compute(&capacity::Readings::take(config.memory_bytes), config.instances_max);
+        Ok(Runtime { node: Arc::new(Node { capacity, control }) })
+    }
+
+    /// How many instances this node can hold; its `Display` says what limits it.
+    pub fn capacity(&self) -> &Capacity {
+        &self.node.capacity
+    }
+
+    /// What can be named as an image without a file: aliases and what is built in.
+    pub fn images(&self) -> Vec<ImageSummary> {
+        Vec::new()
+    }
+
+    /// Starts a task. The receiver never misses a report, and closes after [`Report::Ended`].
+    pub fn run(&self, spec: TaskSpec) -> (RunningTask, mpsc::Receiver<Report>) {
+        task::start(self.node.control.clone(), spec)
+    }
+}

@@ -1,0 +1,126 @@
+//! What the runtime is asked to run, and the facts that it reports: plain data, so that whoever decides needs to know
+//! nothing of wasmtime.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::model::{Exit, TaskId};
+use crate::network::{Address, Protocol};
+
+/// One task: its containers, which share one address and one set of limits.
+pub struct TaskSpec {
+    pub id: TaskId,
+    /// Held until everything of the task is released.
+    pub address: Address,
+    /// 1024 units are one core. A weight always, a cap where `cpu_capped`.
+    pub cpu_units: u32,
+    /// Fargate caps; EC2 and EXTERNAL may use what is idle.
+    pub cpu_capped: bool,
+    /// What all containers may hold together; `None` where only the containers have limits.
+    pub memory_bytes: Option<u64>,
+    pub containers: Vec<ContainerSpec>,
+}
+
+/// One container of a task.
+#[derive(Clone, Debug)]
+pub struct ContainerSpec {
+    /// Unique within the task.
+    pub name: String,
+    /// As the definition writes it; `image` resolves it.
+    pub image: String,
+    /// Whether a `file://` image may lie outside of the image directory. True only for who could read the file anyway.
+    pub may_name_any_file: bool,
+    /// `entryPoint`, then `command`. The guest's first argument is the image's name, as in a shell.
+    pub args: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    /// The container's part of the task's CPU, as `cpu` of the container definition.
+    pub cpu_weight: u32,
+    pub memory_bytes: Option<u64>,
+    /// What a handler serves; a program binds by itself.
+    pub ports: Vec<(u16, Protocol)>,
+    /// Handlers: serve the next request with the same instance.
+    pub keep_instances: bool,
+    /// From the polite stop to the cut.
+    pub stop_timeout: Duration,
+    /// An instruction budget: of the whole run of a program, of each request of a handler.
+    pub fuel: Option<u64>,
+}
+
+impl ContainerSpec {
+    /// A container with the runtime's defaults, to be changed by field.
+    pub fn new(name: impl Into<String>, image: impl Into<String>) -> ContainerSpec {
+        ContainerSpec {
+            name: name.into(),
+            image: image.into(),
+            may_name_any_file: false,
+            args: Vec::new(),
+            environment: Vec::new(),
+            cpu_weight: CPU_WEIGHT_DEFAULT,
+            memory_bytes: None,
+            ports: Vec::new(),
+            keep_instances: false,
+            stop_timeout: STOP_TIMEOUT_DEFAULT,
+            fuel: None,
+        }
+    }
+}
+
+/// The least that ECS's agent gives a container that names no `cpu` (2 shares).
+pub const CPU_WEIGHT_DEFAULT: u32 = 2;
+/// ECS's default `stopTimeout`.
+pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// What an image is, read off its exports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuestKind {
+    /// Exports `wasi:http`: the runtime is its server.
+    Handler,
+    /// Exports `wasi:cli/run`, or a WASI 0.1 `_start`.
+    Program,
+}
+
+/// A container port, and where it is really open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    pub container_port: u16,
+    pub protocol: Protocol,
+    pub host: SocketAddr,
+}
+
+/// A fact about a task. In this order: `PullStarted`, one `Resolved` per image found, `PullStopped`; for each container
+/// `ContainerStarted` (unless it could not start) and exactly one `ContainerStopped`, before which all that it printed
+/// was handed to the [`LogSink`]; last `Ended`, when everything is released.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    PullStarted,
+    Resolved { container: String, digest: String, kind: GuestKind },
+    PullStopped,
+    ContainerStarted { container: String, runtime_id: String, bindings: Vec<Binding> },
+    ContainerStopped { container: String, exit: Exit },
+    Ended,
+}
+
+/// Which of its two outputs a guest wrote to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// Where the lines go that guests print. Called on the threads that run guests: it must not block.
+pub trait LogSink: Send + Sync {
+    fn write(&self, task: TaskId, container: &str, stream: Stream, line: &str);
+}
+
+/// What a task has used until now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time that was charged to it.
+    pub cpu: Duration,
+    pub memory_bytes: u64,
+    pub memory_peak_bytes: u64,
+    /// Live instances of its components.
+    pub instances: u64,
+    /// Requests that its handlers were given.
+    pub requests: u64,
+}
