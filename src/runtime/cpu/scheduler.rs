@@ -126,11 +126,20 @@ struct Waiter<W> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Asleep,
-    Queued { seat: u64 },
-    Offered { seat: u64, lapses_at_ns: u64 },
+    Queued {
+        seat: u64,
+    },
+    Offered {
+        seat: u64,
+        lapses_at_ns: u64,
+    },
     /// It was offered a permit and did not come; it need not queue up again from the end when it does.
-    Lapsed { seat: u64 },
-    Running { woken: bool },
+    Lapsed {
+        seat: u64,
+    },
+    Running {
+        woken: bool,
+    },
 }
 
 /// The queue. `W` is what the caller keeps for each waiter (its waker).

@@ -215,11 +215,13 @@ fn threads_that_contend_lose_no_wake_and_no_permit() {
             .iter()
             .flat_map(|task| {
                 let container = task.container(2);
-                (0..4).map(move |_| container.meter(async {
-                    for _ in 0..200 {
-                        tokio::task::yield_now().await;
-                    }
-                }))
+                (0..4).map(move |_| {
+                    container.meter(async {
+                        for _ in 0..200 {
+                            tokio::task::yield_now().await;
+                        }
+                    })
+                })
             })
             .map(tokio::spawn)
             .collect();
