@@ -12,8 +12,8 @@ use wasip3::{wit_future, wit_stream};
 
 wasip3::http::service::export!(Hello);
 
-const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
+const TEXT: &[(&str, &str)] = &[("content-type", "text/plain; charset=utf-8")];
+const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
 /// Requests that this instance has answered: it tells fresh instances from kept ones.
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -39,14 +39,16 @@ impl wasip3::exports::http::handler::Guest for Hello {
 }
 
 /// Answers with a body that is at hand: the response goes first, and the rest of the task feeds its stream.
-fn answer(status: u16, content_type: &str, body: String) -> Response {
-    let headers = Fields::new();
-    append(&headers, "content-type", content_type.as_bytes());
-    append(&headers, "content-length", body.len().to_string().as_bytes());
+fn answer(status: u16, headers: &[(&str, &str)], body: String) -> Response {
+    let fields = Fields::new();
+    for (name, value) in headers {
+        append(&fields, name, value.as_bytes());
+    }
+    append(&fields, "content-length", body.len().to_string().as_bytes());
     let (mut writer, reader) = wit_stream::new();
     // The writer is dropped here, and a future whose writer is gone has the value that this closure makes: no trailers.
     let (_, trailers) = wit_future::new(|| Ok(None));
-    let (response, _sent) = Response::new(headers, Some(reader), trailers);
+    let (response, _sent) = Response::new(fields, Some(reader), trailers);
     response.set_status_code(status).expect("the guest answers with statuses from 200 to 599");
     wasip3::spawn_local(async move {
         // What is left over was not wanted: the client is gone, or asked for the head alone.
@@ -55,8 +57,8 @@ fn answer(status: u16, content_type: &str, body: String) -> Response {
     response
 }
 
-fn append(headers: &Fields, name: &str, value: &[u8]) {
-    headers.append(name, value).expect("the guest sets no header that a host forbids");
+fn append(fields: &Fields, name: &str, value: &[u8]) {
+    fields.append(name, value).expect("the guest sets no header that a host forbids");
 }
 
 async fn sleep(ms: &str) -> Response {
@@ -69,15 +71,14 @@ async fn sleep(ms: &str) -> Response {
 
 fn echo(request: Request) -> Response {
     if !matches!(request.get_method(), Method::Post | Method::Put) {
-        let response = answer(405, TEXT, "POST or PUT is expected\n".to_owned());
-        return response;
+        return answer(405, &[("allow", "POST, PUT")], String::new());
     }
-    let headers = Fields::new();
+    let fields = Fields::new();
     let content_type = request.get_headers().get("content-type").into_iter().next();
-    append(&headers, "content-type", content_type.as_deref().unwrap_or(b"application/octet-stream"));
+    append(&fields, "content-type", content_type.as_deref().unwrap_or(b"application/octet-stream"));
     let (_, received) = wit_future::new(|| Ok(()));
     let (body, trailers) = Request::consume_body(request, received);
-    let (response, _sent) = Response::new(headers, Some(body), trailers);
+    let (response, _sent) = Response::new(fields, Some(body), trailers);
     response
 }
 
