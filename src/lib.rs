@@ -43,4 +43,6 @@ pub mod model;
 pub mod network;
 #[cfg(feature = "host")]
 pub mod runtime;
+#[cfg(feature = "host")]
+pub mod proxy;
 pub mod telemetry;

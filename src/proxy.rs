@@ -1,0 +1,128 @@
+//! The load balancer's data path: listeners and target groups of ELBv2 as an immutable snapshot, and what a request does
+//! with it.
+//!
+//! - A request takes one snapshot and no lock of the control plane, which `publish`es what is wanted, completely, whenever
+//!   something changed.
+//! - What the proxy itself learns (health, requests in flight, whose turn it is, pooled connections) is kept by key from
+//!   one publication to the next, and only reported; the proxy never reads a store.
+//! - A target on this node that is a handler is called in process, through [`LocalTarget`].
+//! - Nothing is dropped by a deployment: a draining target keeps what it has; a request that meets a target which was just
+//!   stopped, before the guest saw a byte of it, goes to another.
+
+mod connect;
+mod group;
+mod publish;
+mod routes;
+mod spec;
+mod target;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::model::{Arn, TargetHealth};
+use crate::proxy::publish::Registry;
+use crate::proxy::routes::Routes;
+
+pub use routes::{Entrance, is_balancer_host, split_port};
+pub use spec::{
+    Algorithm, Endpoint, ForwardedFor, IDLE_TIMEOUT, ListenerSpec, LoadBalancerSpec, ProtocolVersion, RoutesSpec,
+    TargetGroupSpec, TargetSpec,
+};
+pub use target::{Body, BoxError, LocalTarget, TargetError, TargetKey};
+
+/// Reports that may wait for the control plane. A pass of it takes them all, so this many in one pass is far more than
+/// usual; when it is full, the health loop waits, and only checks are late.
+const REPORTS_WAITING_MAX: usize = 1024;
+
+/// What the proxy learned about a target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthReport {
+    pub target: TargetKey,
+    pub change: HealthChange,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum HealthChange {
+    /// What `DescribeTargetHealth` shows from now on.
+    Health(TargetHealth),
+    /// A draining target has no request in flight, and will get none.
+    Drained,
+}
+
+/// A listener's own port, as `front` should open it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedListener {
+    pub arn: Arn,
+    pub port: u16,
+    pub load_balancer: String,
+}
+
+/// The load balancers of one node.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    reports: Mutex<Option<mpsc::Receiver<HealthReport>>>,
+    report: mpsc::Sender<HealthReport>,
+}
+
+/// What the data path, the publisher and the health loop have in common.
+struct Shared {
+    routes: ArcSwap<Routes>,
+    registry: Mutex<Registry>,
+    /// Wakes the health loop: targets changed, or a draining one has become idle. It carries no data.
+    changed: Arc<Notify>,
+    wanted: watch::Sender<Vec<WantedListener>>,
+    bound: watch::Sender<BTreeMap<Arn, SocketAddr>>,
+}
+
+impl Proxy {
+    /// The health checks run on `control`, away from the threads of the data path.
+    pub fn new(control: &tokio::runtime::Handle) -> Arc<Proxy> {
+        let (report, reports) = mpsc::channel(REPORTS_WAITING_MAX);
+        let shared = Arc::new(Shared {
+            routes: ArcSwap::from_pointee(Routes::default()),
+            registry: Mutex::new(Registry::default()),
+            changed: Arc::new(Notify::new()),
+            wanted: watch::Sender::new(Vec::new()),
+            bound: watch::Sender::new(BTreeMap::new()),
+        });
+        let _ = control;
+        Arc::new(Proxy { shared, reports: Mutex::new(Some(reports)), report })
+    }
+
+    /// Makes `spec`, which is complete, what requests see from now on.
+    pub fn publish(&self, spec: &RoutesSpec) {
+        self.shared.publish(spec);
+    }
+
+    /// What changed at targets, in order. They have one reader: the loop of targets in `control`.
+    pub fn health_reports(&self) -> mpsc::Receiver<HealthReport> {
+        self.reports.lock().take().expect("the reports have one reader, which takes them once")
+    }
+
+    /// The listeners whose own port should be open.
+    pub fn listeners(&self) -> watch::Receiver<Vec<WantedListener>> {
+        self.shared.wanted.subscribe()
+    }
+
+    /// `front` says where a listener is really reached; `None` when it is closed.
+    pub fn set_bound(&self, listener: &Arn, address: Option<SocketAddr>) {
+        self.shared.bound.send_modify(|bound| match address {
+            Some(address) => {
+                bound.insert(listener.clone(), address);
+            }
+            None => {
+                bound.remove(listener);
+            }
+        });
+    }
+
+    /// Where listeners are really reached at a port of their own.
+    pub fn bound(&self) -> watch::Receiver<BTreeMap<Arn, SocketAddr>> {
+        self.shared.bound.subscribe()
+    }
+}

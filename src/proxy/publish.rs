@@ -1,0 +1,117 @@
+//! Turns what is wanted into the next snapshot, keeping by key what is known already.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::model::load_balancer::Action;
+use crate::proxy::connect::Pool;
+use crate::proxy::group::{Group, Members};
+use crate::proxy::routes::Routes;
+use crate::proxy::spec::{Endpoint, ProtocolVersion, RoutesSpec, TargetGroupSpec, TargetSpec};
+use crate::proxy::target::{Target, TargetKey, TargetStanding};
+use crate::proxy::{Shared, WantedListener};
+
+/// What is kept between publications. Only publishers and the health loop lock it, never a request.
+#[derive(Default)]
+pub struct Registry {
+    /// By ARN.
+    pub groups: HashMap<String, Arc<Group>>,
+    /// The last ordinal given to a target, in any group.
+    ordinal: u64,
+}
+
+impl Shared {
+    pub fn publish(&self, spec: &RoutesSpec) {
+        let mut registry = self.registry.lock();
+        let used = used_groups(spec);
+        let mut groups = HashMap::with_capacity(spec.target_groups.len());
+        for group in &spec.target_groups {
+            let is_used = used.contains(group.arn.as_str());
+            groups.insert(String::from(group.arn.clone()), self.next_group(&mut registry, group, is_used));
+        }
+        registry.groups = groups;
+        self.routes.store(Arc::new(Routes::new(spec, &registry.groups, &self.routes.load())));
+        drop(registry);
+
+        let wanted = wanted_listeners(spec);
+        self.wanted.send_if_modified(|current| {
+            let changed = *current != wanted;
+            if changed {
+                *current = wanted;
+            }
+            changed
+        });
+        self.changed.notify_one();
+    }
+
+    fn next_group(&self, registry: &mut Registry, spec: &TargetGroupSpec, is_used: bool) -> Arc<Group> {
+        let known = registry.groups.get(spec.arn.as_str()).cloned();
+        let before = known.as_ref().map(|group| group.members.load_full());
+        let by_key: HashMap<&TargetKey, &Arc<Target>> = match &before {
+            Some(members) => members.all.iter().map(|target| (&target.state.key, target)).collect(),
+            None => HashMap::new(),
+        };
+        let mut all = Vec::with_capacity(spec.targets.len());
+        for target in &spec.targets {
+            let key =
+                TargetKey { group: spec.arn.clone(), address: target.address, port: target.port, task: target.task };
+            let earlier = by_key.get(&key).copied();
+            let state = earlier.map_or_else(
+                || {
+                    registry.ordinal += 1;
+                    Arc::new(TargetStanding::new(key, registry.ordinal, Arc::clone(&self.changed)))
+                },
+                |earlier| Arc::clone(&earlier.state),
+            );
+            state.set_draining(target.draining);
+            all.push(Arc::new(Target {
+                pool: pool(target, spec.protocol_version, earlier),
+                endpoint: target.endpoint.clone(),
+                check: target.check.clone(),
+                state,
+            }));
+        }
+        all.sort_by_key(|target| target.state.ordinal);
+        let members = Members::new(spec.algorithm, spec.protocol_version, spec.health_check.clone(), is_used, all);
+        match known {
+            Some(group) => {
+                group.members.store(Arc::new(members));
+                group
+            }
+            None => Arc::new(Group::new(spec.arn.clone(), members)),
+        }
+    }
+}
+
+/// The pool of the same address, or a new one.
+fn pool(target: &TargetSpec, version: ProtocolVersion, earlier: Option<&Arc<Target>>) -> Option<Arc<Pool>> {
+    let Endpoint::Tcp(address) = target.endpoint else { return None };
+    let earlier = earlier.and_then(|target| target.pool.as_ref());
+    match earlier {
+        Some(pool) if pool.is_for(address, version) => Some(Arc::clone(pool)),
+        _ => Some(Arc::new(Pool::new(address, version))),
+    }
+}
+
+fn used_groups(spec: &RoutesSpec) -> HashSet<&str> {
+    let listeners = spec.load_balancers.iter().flat_map(|balancer| &balancer.listeners);
+    let actions = listeners.flat_map(|listener| &listener.actions);
+    let forwards = actions.filter_map(|action| match action {
+        Action::Forward { groups } => Some(groups),
+        Action::FixedResponse { .. } | Action::Redirect { .. } => None,
+    });
+    forwards.flatten().map(|(group, _)| group.as_str()).collect()
+}
+
+fn wanted_listeners(spec: &RoutesSpec) -> Vec<WantedListener> {
+    let mut wanted = Vec::new();
+    for balancer in &spec.load_balancers {
+        for listener in &balancer.listeners {
+            if listener.protocol.eq_ignore_ascii_case("HTTP") {
+                let load_balancer = balancer.name.clone();
+                wanted.push(WantedListener { arn: listener.arn.clone(), port: listener.port, load_balancer });
+            }
+        }
+    }
+    wanted
+}

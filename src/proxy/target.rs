@@ -1,0 +1,185 @@
+//! One target as the data path sees it: how to reach it, and what is kept of it from one snapshot to the next.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use tokio::sync::Notify;
+
+use crate::model::{Arn, TargetState, TaskId};
+use crate::proxy::connect::Pool;
+use crate::proxy::spec::Endpoint;
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of every request to, and response from, a target.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A handler on this node, called without a connection in between. `control` fills it with the runtime's handlers.
+///
+/// The future is polled on the thread that read the request; dropping it, or the response's body, ends the call.
+pub trait LocalTarget: Send + Sync {
+    fn call(&self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, TargetError>>;
+}
+
+/// Why a target on this node did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The request never reached the guest, so that another target may have it.
+    #[error("the handler is not running")]
+    NotStarted,
+    /// The handler was stopped while it had the request.
+    #[error("the handler was stopped")]
+    Stopped,
+    /// The request waited, or would have, longer than it may. It never reached the guest.
+    #[error("the handler has too many requests waiting")]
+    Overloaded,
+    #[error("the handler trapped: {0}")]
+    Trapped(String),
+    #[error("the handler ran out of memory")]
+    OutOfMemory,
+    #[error("the handler ran out of fuel")]
+    OutOfFuel,
+    #[error("the handler gave no valid response: {0}")]
+    InvalidResponse(String),
+    #[error("the handler took too long")]
+    TimedOut,
+    #[error("the handler failed")]
+    Failed(#[source] BoxError),
+}
+
+/// A target by name, as `DescribeTargetHealth` and the reports know it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetKey {
+    pub group: Arn,
+    pub address: Ipv4Addr,
+    pub port: u16,
+    pub task: Option<TaskId>,
+}
+
+/// A target within one snapshot.
+pub struct Target {
+    pub state: Arc<TargetStanding>,
+    pub endpoint: Endpoint,
+    pub check: Option<Endpoint>,
+    /// Connections to it, where it is reached over TCP.
+    pub pool: Option<Arc<Pool>>,
+}
+
+/// What outlives snapshots.
+pub struct TargetStanding {
+    pub key: TargetKey,
+    /// Its place in the rotation: given when it was first seen in its group, never given again.
+    pub ordinal: u64,
+    health: AtomicU8,
+    draining: AtomicBool,
+    in_flight: AtomicUsize,
+    /// Wakes the health loop when the last request of a draining target ends.
+    idle: Arc<Notify>,
+    pub counts: TargetCounts,
+}
+
+/// What the target has answered so far.
+#[derive(Default)]
+pub struct TargetCounts {
+    pub requests: AtomicU64,
+    /// Responses of 500 and above that the target itself gave.
+    pub errors: AtomicU64,
+    /// Requests for which the proxy had to answer instead: refused, cut off, trapped, timed out.
+    pub failures: AtomicU64,
+    /// From the choice of the target to the head of its response, summed over all requests.
+    pub latency_ns: AtomicU64,
+}
+
+impl TargetStanding {
+    pub fn new(key: TargetKey, ordinal: u64, idle: Arc<Notify>) -> TargetStanding {
+        TargetStanding {
+            key,
+            ordinal,
+            health: AtomicU8::new(TargetState::Initial as u8),
+            draining: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            idle,
+            counts: TargetCounts::default(),
+        }
+    }
+
+    /// `Initial`, `Healthy` or `Unhealthy`: what the checks found. Draining is told apart from it.
+    pub fn health(&self) -> TargetState {
+        match self.health.load(Ordering::Acquire) {
+            state if state == TargetState::Healthy as u8 => TargetState::Healthy,
+            state if state == TargetState::Unhealthy as u8 => TargetState::Unhealthy,
+            _ => TargetState::Initial,
+        }
+    }
+
+    pub fn set_health(&self, state: TargetState) {
+        self.health.store(state as u8, Ordering::Release);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::SeqCst);
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// Counts a request in, unless the target drains.
+    ///
+    /// Sequentially consistent on both sides: either this sees the draining, or whoever set it sees this request. So a
+    /// target that was reported as drained gets nothing any more.
+    pub fn enter(self: &Arc<TargetStanding>) -> Option<InFlight> {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        let entered = InFlight { target: Arc::clone(self), since: Instant::now() };
+        if self.is_draining() { None } else { Some(entered) }
+    }
+}
+
+/// One request in flight at a target. It rides in the response's body and ends with it, however that ends.
+pub struct InFlight {
+    target: Arc<TargetStanding>,
+    since: Instant,
+}
+
+impl InFlight {
+    pub fn target(&self) -> &TargetStanding {
+        &self.target
+    }
+
+    /// Records what came of the request; the request itself lasts until this is dropped.
+    pub fn answered(&self, status: http::StatusCode) {
+        let counts = &self.target.counts;
+        counts.requests.fetch_add(1, Ordering::Relaxed);
+        counts.latency_ns.fetch_add(nanoseconds(self.since.elapsed()), Ordering::Relaxed);
+        if status.is_server_error() {
+            counts.errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub fn failed(&self) {
+        self.target.counts.requests.fetch_add(1, Ordering::Relaxed);
+        self.target.counts.failures.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let before = self.target.in_flight.fetch_sub(1, Ordering::SeqCst);
+        if before == 1 && self.target.is_draining() {
+            self.target.idle.notify_one();
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
