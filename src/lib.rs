@@ -42,7 +42,7 @@ pub mod identity;
 pub mod model;
 pub mod network;
 #[cfg(feature = "host")]
-pub mod runtime;
-#[cfg(feature = "host")]
 pub mod proxy;
+#[cfg(feature = "host")]
+pub mod runtime;
 pub mod telemetry;
