@@ -45,4 +45,5 @@ pub mod network;
 pub mod proxy;
 #[cfg(feature = "host")]
 pub mod runtime;
+pub mod store;
 pub mod telemetry;
