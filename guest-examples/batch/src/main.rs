@@ -15,6 +15,7 @@ const LOOP_PAUSE: Duration = Duration::from_secs(1);
 
 const USAGE: &str = "steps: print TEXT, err TEXT, env NAME, lines N, sleep MS, exit CODE (0 to 255), loop";
 
+#[derive(Debug, PartialEq)]
 enum Step {
     Print(String),
     Err(String),
@@ -91,4 +92,29 @@ fn print_lines(count: u64) {
         writeln!(out, "line {line}").expect("standard output stays open");
     }
     out.flush().expect("standard output stays open");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Step, parse};
+
+    fn steps(text: &str) -> Result<Vec<Step>, String> {
+        parse(text.split(' ').map(str::to_owned))
+    }
+
+    #[test]
+    fn reads_steps_in_order() {
+        let expected = vec![Step::Print("hi".to_owned()), Step::Sleep(Duration::from_millis(100)), Step::Exit(255)];
+        assert_eq!(steps("print hi sleep 100 exit 255"), Ok(expected));
+        assert_eq!(parse(std::iter::empty()), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_do() {
+        for wrong in ["exit 256", "exit -1", "sleep soon", "print", "dance"] {
+            assert!(steps(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -44,3 +44,15 @@ pub fn environment() -> Object {
     }
     object
 }
+
+#[cfg(test)]
+mod tests {
+    use super::headers;
+
+    #[test]
+    fn joins_the_values_of_one_name() {
+        let field = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+        let fields = vec![field("accept", "a"), field("host", "h"), field("accept", "b")];
+        assert_eq!(headers(fields).finish(), r#"{"accept":"a, b","host":"h"}"#);
+    }
+}

@@ -54,3 +54,18 @@ fn write_string(text: &mut String, value: &str) {
     }
     text.push('"');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Object;
+
+    #[test]
+    fn writes_what_json_readers_read() {
+        let mut inner = Object::new();
+        inner.string("quote\"", "line\nbreak\\ \u{1} é");
+        let mut outer = Object::new();
+        outer.object("first", inner);
+        outer.object("second", Object::new());
+        assert_eq!(outer.finish(), r#"{"first":{"quote\"":"line\nbreak\\ \u0001 é"},"second":{}}"#);
+    }
+}
