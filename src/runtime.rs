@@ -11,6 +11,7 @@ pub mod cpu;
 pub mod engine;
 pub mod guest;
 pub mod image;
+pub mod memory;
 pub mod spec;
 pub mod task;
 
