@@ -24,6 +24,37 @@ pub struct Context {
     pub ignored_members: Vec<String>,
 }
 
+#[cfg(test)]
+impl Context {
+    /// A context in which a test decides everything: account 123456789012, us-east-1, unsigned, ids from a fixed seed.
+    pub fn scripted(now: Timestamp) -> Context {
+        let config = scripted_config();
+        Context {
+            scope: Scope { account: config.account.clone(), region: config.default_region.clone() },
+            now,
+            ids: IdSource::from_seed(1),
+            config: Arc::new(config),
+            caller: Caller::default(),
+            ignored_members: Vec::new(),
+        }
+    }
+}
+
+/// The configuration of a node in a test.
+#[cfg(test)]
+pub fn scripted_config() -> NodeConfig {
+    NodeConfig {
+        account: "123456789012".parse().unwrap(),
+        default_region: "us-east-1".parse().unwrap(),
+        node: crate::model::NodeId(1),
+        boot: crate::model::BootId(2),
+        port: 4566,
+        cores: 2,
+        memory_bytes: 1 << 30,
+        any_file_image: true,
+    }
+}
+
 /// Who calls.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Caller {

@@ -238,6 +238,18 @@ impl ApiError {
         ApiError::new(ErrorKind::UnknownOperation, format_args!("The operation {name} is not known."))
     }
 
+    /// The same, as Query services say it.
+    pub fn unknown_action(name: &str, version: &str) -> ApiError {
+        ApiError::new(
+            ErrorKind::UnknownOperation,
+            format_args!("Could not find operation {name} for version {version}"),
+        )
+    }
+
+    pub fn too_large() -> ApiError {
+        ApiError::new(ErrorKind::RequestEntityTooLarge, "The request's body is too large.")
+    }
+
     /// An operation that AWS has, and that is not here yet.
     pub fn not_offered(name: &str) -> ApiError {
         ApiError::new(ErrorKind::UnsupportedFeature, format_args!("{name} is not available in Coracle yet."))

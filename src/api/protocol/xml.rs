@@ -1,9 +1,12 @@
 //! The Query protocol's answers: XML that the shape directs.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};
 use quick_xml::Writer;
+use quick_xml::escape::partial_escape;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 use serde_json::Value;
 
@@ -128,12 +131,13 @@ impl Xml {
 
     fn write_text(&mut self, text: &str) {
         // XML 1.0 has no way to write most control characters, not even escaped.
-        if text.contains(is_unwritable) {
-            let written = text.replace(is_unwritable, "\u{fffd}");
-            self.write(Event::Text(BytesText::new(&written)));
+        let writable = if text.contains(is_unwritable) {
+            Cow::Owned(text.replace(is_unwritable, "\u{fffd}"))
         } else {
-            self.write(Event::Text(BytesText::new(text)));
-        }
+            Cow::Borrowed(text)
+        };
+        // Quotes need no escape in text, and messages are full of them.
+        self.write(Event::Text(BytesText::from_escaped(partial_escape(writable.as_ref()))));
     }
 
     fn write(&mut self, event: Event<'_>) {

@@ -1,0 +1,10 @@
+//! Elastic Load Balancing, version 2: one file per resource, and the table of its operations.
+
+use std::collections::BTreeMap;
+
+use crate::api::operation::Operation;
+
+/// Every operation, by the `Action` that names it, in the order of `models/operations.txt`.
+pub fn operations() -> BTreeMap<&'static str, Operation> {
+    BTreeMap::from([])
+}
