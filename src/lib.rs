@@ -41,6 +41,7 @@ pub mod api;
 pub mod identity;
 pub mod model;
 pub mod network;
+pub mod plan;
 #[cfg(feature = "host")]
 pub mod proxy;
 #[cfg(feature = "host")]

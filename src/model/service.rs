@@ -110,7 +110,7 @@ pub struct ServiceEvent {
 /// How long a service waits before it starts its next task, because its last ones failed to start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Throttle {
-    /// Starts in a row that ended before RUNNING.
+    /// Rounds of starts in a row of which some ended before RUNNING.
     pub failures: u32,
     pub not_before: Option<Timestamp>,
 }

@@ -1,0 +1,154 @@
+//! How what a host reports changes what is shown of a task.
+//!
+//! Each fact is one transition. It says which of its changes must be durable before anyone sees them (the end of a
+//! container and of the task: a client may have acted on them) and whether the rest of the task is to be stopped.
+
+use crate::model::task::{ContainerStatus, NetworkBinding, StopCode};
+use crate::model::{DesiredStatus, Exit, Task, TaskDefinition, TaskStatus, Timestamp};
+use crate::plan::task::end;
+
+/// What happened to a task on its host.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    PullStarted,
+    Resolved {
+        container: String,
+        digest: String,
+        is_handler: bool,
+    },
+    PullStopped,
+    ContainerStarted {
+        container: String,
+        runtime_id: String,
+        bindings: Vec<NetworkBinding>,
+    },
+    ContainerStopped {
+        container: String,
+        exit: Exit,
+    },
+    /// Nothing of it is left on the host.
+    Ended,
+}
+
+/// What follows from a fact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// The change may not wait to be written together with later ones.
+    pub durable: bool,
+    /// The task is over because of this: its other containers are to be stopped.
+    pub stop_rest: bool,
+}
+
+/// `Essential container in task exited`, as ECS writes it.
+pub const ESSENTIAL_EXITED: &str = "Essential container in task exited";
+
+/// Applies a fact that was observed at `at`.
+pub fn apply(task: &mut Task, definition: &TaskDefinition, fact: &Fact, at: Timestamp) -> Effect {
+    if task.is_stopped() {
+        // What was shown as ended stays as it was shown.
+        return Effect::default();
+    }
+    match fact {
+        Fact::PullStarted => {
+            task.pull_started_at.get_or_insert(at);
+            Effect::default()
+        }
+        Fact::PullStopped => {
+            task.pull_stopped_at.get_or_insert(at);
+            Effect::default()
+        }
+        Fact::Resolved { container, digest, is_handler } => {
+            if let Some(shown) = task.containers.iter_mut().find(|shown| shown.name == *container) {
+                shown.image_digest = Some(digest.clone());
+                shown.is_handler = Some(*is_handler);
+            }
+            Effect::default()
+        }
+        Fact::ContainerStarted { container, runtime_id, bindings } => {
+            if let Some(shown) = task.containers.iter_mut().find(|shown| shown.name == *container) {
+                shown.runtime_id = Some(runtime_id.clone());
+                shown.network_bindings = bindings.clone();
+                if shown.last_status == ContainerStatus::Pending {
+                    shown.last_status = ContainerStatus::Running;
+                }
+            }
+            show_progress(task, at);
+            Effect::default()
+        }
+        Fact::ContainerStopped { container, exit } => container_stopped(task, definition, container, exit, at),
+        Fact::Ended => {
+            ended(task, at);
+            Effect { durable: true, stop_rest: false }
+        }
+    }
+}
+
+/// RUNNING once every container was started, also where one that is not essential has ended again.
+fn show_progress(task: &mut Task, at: Timestamp) {
+    if task.last_status >= TaskStatus::Running {
+        return;
+    }
+    if task.containers.iter().all(|container| container.last_status != ContainerStatus::Pending) {
+        task.last_status = TaskStatus::Running;
+        task.started_at.get_or_insert(at);
+    } else {
+        task.last_status = TaskStatus::Activating;
+    }
+}
+
+fn container_stopped(
+    task: &mut Task,
+    definition: &TaskDefinition,
+    container: &str,
+    exit: &Exit,
+    at: Timestamp,
+) -> Effect {
+    let Some(shown) = task.containers.iter_mut().find(|shown| shown.name == container) else {
+        return Effect::default();
+    };
+    if shown.last_status == ContainerStatus::Stopped {
+        return Effect::default();
+    }
+    let end = exit.container_end();
+    shown.last_status = ContainerStatus::Stopped;
+    shown.exit_code = end.exit_code;
+    shown.reason = end.reason.clone();
+
+    let essential = definition.container(container).is_none_or(|defined| defined.essential);
+    if !essential {
+        show_progress(task, at);
+        return Effect { durable: true, stop_rest: false };
+    }
+    task.execution_stopped_at.get_or_insert(at);
+    if task.stop_code.is_none() {
+        let (code, reason) = match exit {
+            Exit::CouldNotStart(failure) => (StopCode::TaskFailedToStart, failure.text()),
+            _ => (StopCode::EssentialContainerExited, String::from(ESSENTIAL_EXITED)),
+        };
+        task.stop_code = Some(code);
+        task.stopped_reason.get_or_insert(reason);
+    }
+    task.desired_status = DesiredStatus::Stopped;
+    show_stopping(task, at);
+    Effect { durable: true, stop_rest: true }
+}
+
+/// The task's targets leave first.
+pub fn show_deactivating(task: &mut Task, at: Timestamp) {
+    task.last_status = task.last_status.max(TaskStatus::Deactivating);
+    task.stopping_at.get_or_insert(at);
+}
+
+pub fn show_stopping(task: &mut Task, at: Timestamp) {
+    task.last_status = task.last_status.max(TaskStatus::Stopping);
+    task.stopping_at.get_or_insert(at);
+}
+
+fn ended(task: &mut Task, at: Timestamp) {
+    task.execution_stopped_at.get_or_insert(at);
+    // Each container's end was reported before; where a host failed to, the task still ends whole.
+    end(task, StopCode::EssentialContainerExited, String::from(ESSENTIAL_EXITED), at);
+}
+
+#[cfg(test)]
+mod tests;
