@@ -12,6 +12,7 @@ pub mod engine;
 pub mod guest;
 pub mod image;
 pub mod memory;
+pub mod sockets;
 pub mod spec;
 pub mod task;
 

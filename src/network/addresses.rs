@@ -12,6 +12,11 @@ const FIRST: u32 = u32::from_be_bytes([127, 64, 0, 0]);
 /// Addresses in 127.64.0.0/10.
 const COUNT: u32 = 1 << 22;
 
+/// Whether this is an address that some task may have: none of the machine's own loopback addresses.
+pub fn is_task_address(ip: Ipv4Addr) -> bool {
+    (FIRST..FIRST + COUNT).contains(&u32::from(ip))
+}
+
 /// Every address is taken: the node runs four million tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no free address is left in {}/{}", Ipv4Addr::from(FIRST), COUNT.leading_zeros() + 1)]

@@ -76,6 +76,11 @@ impl Address {
     pub fn task(&self) -> TaskId {
         self.lease.task
     }
+
+    /// The table that gave this address.
+    pub fn table(&self) -> &Table {
+        &self.lease.table
+    }
 }
 
 impl Drop for Lease {

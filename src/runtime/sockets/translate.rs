@@ -1,0 +1,342 @@
+//! A guest's sockets as it sees them, and the way between its addresses and the real ones.
+//!
+//! What the guest asked for (`0.0.0.0:80`, `127.0.0.1:80`) is what it is shown; the rest is looked up in the node's table.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::watch;
+
+use super::refused::Refused;
+use super::task::{Accepted, Binding, Judge, ListenerSlot, Shared, Shown, Slot};
+use crate::network::{Address, Denial, Endpoint, Protocol, Published, Verdict, is_task_address};
+
+/// The network of a task, as one guest of it sees it: part of the data of its store.
+///
+/// Sockets are known by their protocol and the number of their resource. They end with the guest's handle or with the store.
+#[derive(Debug)]
+pub struct TaskNetwork {
+    shared: Arc<Shared>,
+    accepted: Arc<Accepted>,
+    sockets: HashMap<Key, Socket>,
+    /// The UDP socket of each stream of datagrams that is open (0.2 only).
+    streams: HashMap<u32, u32>,
+}
+
+pub(super) type Key = (Protocol, u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
+}
+
+#[derive(Debug)]
+struct Socket {
+    family: Family,
+    /// As the guest wrote it, with the port that it got.
+    bound: Option<SocketAddr>,
+    /// As the guest wrote it.
+    connected: Option<SocketAddr>,
+    real: Option<SocketAddr>,
+    published: Option<Published>,
+    listening: Option<(ListenerSlot, Shown)>,
+    /// A UDP port that the guest asked for.
+    shown: Option<Shown>,
+    _slot: Slot,
+}
+
+impl TaskNetwork {
+    /// The network of the task that has this address; `mapped` are its containers' port mappings.
+    pub fn new(address: Address, mapped: impl IntoIterator<Item = (u16, Protocol)>) -> TaskNetwork {
+        TaskNetwork::of(Shared::new(address, mapped.into_iter().collect()))
+    }
+
+    /// The same network for another guest of the task: address, mappings and quota are shared, sockets are not.
+    pub fn another(&self) -> TaskNetwork {
+        TaskNetwork::of(Arc::clone(&self.shared))
+    }
+
+    fn of(shared: Arc<Shared>) -> TaskNetwork {
+        let accepted = Arc::new(Accepted::new(&shared));
+        TaskNetwork { shared, accepted, sockets: HashMap::new(), streams: HashMap::new() }
+    }
+
+    pub fn address(&self) -> &Address {
+        &self.shared.address
+    }
+
+    /// The name by which the task knows itself, beside `localhost`.
+    pub fn hostname(&self) -> String {
+        let [a, b, c, d] = self.shared.address.ip().octets();
+        format!("ip-{a}-{b}-{c}-{d}")
+    }
+
+    /// The ports on which guests of this task listen, whenever that changes.
+    pub fn bindings(&self) -> watch::Receiver<Vec<Binding>> {
+        self.shared.bindings()
+    }
+
+    pub(super) fn judge(&self) -> Judge {
+        Judge { shared: Arc::clone(&self.shared), accepted: Arc::clone(&self.accepted) }
+    }
+
+    /// Answers a name without asking anybody: the task itself, or a number.
+    pub(super) fn lookup(&self, name: &str) -> Option<IpAddr> {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        // RFC 6761: everything under localhost is the loopback.
+        let is_localhost = name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost");
+        if is_localhost {
+            return Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
+        if name.eq_ignore_ascii_case(&self.hostname()) {
+            return Some(IpAddr::V4(self.shared.address.ip()));
+        }
+        name.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
+
+    /// A place for a new socket; [`TaskNetwork::opened`] takes it.
+    pub(super) fn reserve(&self) -> Result<Slot, Refused> {
+        Slot::take(&self.shared)
+    }
+
+    pub(super) fn opened(&mut self, key: Key, family: Family, slot: Slot) {
+        let socket = Socket {
+            family,
+            bound: None,
+            connected: None,
+            real: None,
+            published: None,
+            listening: None,
+            shown: None,
+            _slot: slot,
+        };
+        self.sockets.insert(key, socket);
+    }
+
+    pub(super) fn closed(&mut self, key: Key) {
+        let was_known = self.sockets.remove(&key).is_some();
+        match key.0 {
+            Protocol::Tcp if was_known => {}
+            Protocol::Tcp => self.accepted.give_back(),
+            Protocol::Udp => self.streams.retain(|_, socket| *socket != key.1),
+        }
+    }
+
+    pub(super) fn family(&self, key: Key) -> Family {
+        self.sockets.get(&key).map_or(Family::V4, |socket| socket.family)
+    }
+
+    /// The family of the listener from which a socket with this real address was accepted.
+    pub(super) fn family_at(&self, key: Key, local: SocketAddr) -> Family {
+        let listener = || self.sockets.values().find(|socket| socket.listening.is_some() && socket.real == Some(local));
+        self.sockets.get(&key).or_else(listener).map_or(Family::V4, |socket| socket.family)
+    }
+
+    pub(super) fn is_bound(&self, key: Key) -> bool {
+        self.sockets.get(&key).is_some_and(|socket| socket.real.is_some())
+    }
+
+    /// Where an unbound socket is bound before it is used: any port of the task's own address.
+    pub(super) fn any_port(&self) -> SocketAddr {
+        SocketAddr::from((self.shared.address.ip(), 0))
+    }
+
+    /// What a guest that leaves the choice to the system would have written.
+    pub(super) fn any_address(&self, key: Key) -> SocketAddr {
+        match self.family(key) {
+            Family::V4 => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            Family::V6 => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        }
+    }
+
+    /// Where to really bind what the guest wants to bind.
+    pub(super) fn bind_target(&self, key: Key, wanted: SocketAddr) -> Result<SocketAddr, Refused> {
+        let own = self.shared.address.ip();
+        let ip = as_v4(wanted.ip(), self.family(key))?.ok_or(Refused::NotBindable)?;
+        if !(ip.is_unspecified() || ip == own || is_loopback_of_task(ip)) {
+            return Err(Refused::NotBindable);
+        }
+        let is_taken = |port| self.shared.address.table().endpoint(own, port, key.0).is_some();
+        match wanted.port() {
+            0 => Ok(self.any_port()),
+            port if is_taken(port) => Err(Refused::InUse),
+            port => Ok(SocketAddr::from((own, port))),
+        }
+    }
+
+    /// Notes where a socket was really bound, and publishes it.
+    pub(super) fn bound(&mut self, key: Key, wanted: SocketAddr, real: SocketAddr) -> Result<(), Refused> {
+        let (protocol, shared) = (key.0, &self.shared);
+        let port = if wanted.port() == 0 { real.port() } else { wanted.port() };
+        let is_mapped = shared.is_mapped(port, protocol);
+        let published = shared.address.table().publish(&shared.address, port, protocol, Endpoint { real, is_mapped });
+        let published = published.map_err(|_| Refused::InUse)?;
+        // A UDP port that the system chose is a client's: it is reachable, and nobody's business.
+        let is_service = protocol == Protocol::Udp && wanted.port() != 0;
+        let shown = is_service.then(|| Shown::new(shared, Binding { port, protocol, real, is_mapped }));
+        let socket = self.sockets.get_mut(&key).ok_or(Refused::InvalidState)?;
+        socket.bound = Some(SocketAddr::new(wanted.ip(), port));
+        socket.real = Some(real);
+        socket.published = Some(published);
+        socket.shown = shown;
+        Ok(())
+    }
+
+    /// Notes where a socket that connects was bound. It is a client: nobody needs to find it, unless it is UDP.
+    pub(super) fn bound_implicitly(&mut self, key: Key, real: SocketAddr) -> Result<(), Refused> {
+        if key.0 == Protocol::Udp {
+            return self.bound(key, self.any_address(key), real);
+        }
+        self.sockets.get_mut(&key).ok_or(Refused::InvalidState)?.real = Some(real);
+        Ok(())
+    }
+
+    /// May this socket listen? Where it does, [`TaskNetwork::listening`] takes the place.
+    pub(super) fn may_listen(&self, key: Key) -> Result<ListenerSlot, Refused> {
+        let is_published = self.sockets.get(&key).is_some_and(|socket| socket.published.is_some());
+        if !is_published {
+            return Err(Refused::InvalidState);
+        }
+        ListenerSlot::take(&self.shared)
+    }
+
+    pub(super) fn listening(&mut self, key: Key, slot: ListenerSlot) {
+        let Some(socket) = self.sockets.get_mut(&key) else { return };
+        let Some(published) = &socket.published else { return };
+        let (port, real) = (published.port(), published.real());
+        let is_mapped = self.shared.is_mapped(port, key.0);
+        let shown = Shown::new(&self.shared, Binding { port, protocol: key.0, real, is_mapped });
+        socket.listening = Some((slot, shown));
+    }
+
+    /// From now on accepted sockets are counted as they are accepted: see [`Accepted`].
+    pub(super) fn count_accepted(&self) {
+        self.accepted.counts.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a peer may use the port at which it was accepted.
+    pub(super) fn welcomes(&self, peer: SocketAddr, local: SocketAddr) -> bool {
+        let port = self.name_of(local, Protocol::Tcp).port();
+        self.shared.is_own(peer) || self.shared.is_mapped(port, Protocol::Tcp)
+    }
+
+    /// Where a connection or datagram of the guest really goes.
+    pub(super) fn target(&self, key: Key, to: SocketAddr) -> Result<SocketAddr, Refused> {
+        let (own, table) = (&self.shared.address, self.shared.address.table());
+        let ip = as_v4(to.ip(), self.family(key))?.ok_or(Refused::Denied(Denial::Outside))?;
+        if ip.is_unspecified() || to.port() == 0 {
+            return Err(Refused::InvalidArgument);
+        }
+        let ip = if is_loopback_of_task(ip) { own.ip() } else { ip };
+        let real = table.resolve(ip, to.port(), key.0).unwrap_or(SocketAddr::from((ip, to.port())));
+        let answers =
+            key.0 == Protocol::Udp && self.real_port(key).is_some_and(|port| self.shared.has_flow(port, real));
+        match table.may_connect(own.task(), real, key.0) {
+            Verdict::Denied(denial) if !answers => Err(Refused::Denied(denial)),
+            Verdict::Denied(_) | Verdict::Allowed => Ok(real),
+        }
+    }
+
+    pub(super) fn connected(&mut self, key: Key, to: Option<SocketAddr>) {
+        if let Some(socket) = self.sockets.get_mut(&key) {
+            socket.connected = to;
+        }
+    }
+
+    /// Notes that the guest sends to a real address: its answers are welcome.
+    pub(super) fn sends(&self, key: Key, to: SocketAddr) {
+        if let Some(port) = self.real_port(key) {
+            self.shared.note_flow(port, to);
+        }
+    }
+
+    /// Whether a datagram from this real address may reach the socket; if so, it may be answered.
+    pub(super) fn receives(&self, key: Key, from: SocketAddr) -> bool {
+        let Some(socket) = self.sockets.get(&key) else { return false };
+        let (Some(real), Some(published)) = (socket.real, &socket.published) else { return false };
+        if self.shared.is_own(from) || self.shared.has_flow(real.port(), from) {
+            return true;
+        }
+        let is_mapped = self.shared.is_mapped(published.port(), Protocol::Udp);
+        if is_mapped {
+            self.shared.note_flow(real.port(), from);
+        }
+        is_mapped
+    }
+
+    /// The local address, as the guest knows it.
+    pub(super) fn local(&self, key: Key, real: SocketAddr) -> SocketAddr {
+        let family = self.family_at(key, real);
+        let named = self.name_of(real, key.0);
+        let Some(socket) = self.sockets.get(&key) else { return shown_as(named, family) };
+        match (socket.bound, socket.connected) {
+            // A socket bound to every address has one of its own once it is connected.
+            (Some(bound), Some(_)) if bound.ip().is_unspecified() => {
+                shown_as(SocketAddr::new(named.ip(), bound.port()), family)
+            }
+            (Some(bound), _) => bound,
+            // Whoever connects to the loopback does so from the loopback.
+            (None, Some(to)) if to.ip().is_loopback() && !is_addressed_to_a_task(to.ip()) => {
+                SocketAddr::new(to.ip(), named.port())
+            }
+            (None, _) => shown_as(named, family),
+        }
+    }
+
+    /// A peer's address, as the guest knows it.
+    pub(super) fn remote(&self, key: Key, local: Option<SocketAddr>, real: SocketAddr) -> SocketAddr {
+        let family = local.map_or(self.family(key), |local| self.family_at(key, local));
+        match self.sockets.get(&key).and_then(|socket| socket.connected) {
+            Some(connected) => connected,
+            None => shown_as(self.name_of(real, key.0), family),
+        }
+    }
+
+    pub(super) fn opened_streams(&mut self, socket: u32, streams: [u32; 2]) {
+        self.streams.retain(|_, of| *of != socket);
+        self.streams.extend(streams.map(|stream| (stream, socket)));
+    }
+
+    pub(super) fn socket_of(&self, stream: u32) -> Result<Key, Refused> {
+        self.streams.get(&stream).map(|socket| (Protocol::Udp, *socket)).ok_or(Refused::InvalidState)
+    }
+
+    fn real_port(&self, key: Key) -> Option<u16> {
+        Some(self.sockets.get(&key)?.real?.port())
+    }
+
+    /// What tasks call a real socket; what nobody published is called what it is.
+    fn name_of(&self, real: SocketAddr, protocol: Protocol) -> SocketAddr {
+        self.shared.address.table().name_of(real, protocol).map_or(real, SocketAddr::from)
+    }
+}
+
+/// All of 127.0.0.0/8 is a task's own loopback, except where tasks live.
+fn is_loopback_of_task(ip: Ipv4Addr) -> bool {
+    ip.is_loopback() && !is_task_address(ip)
+}
+
+fn is_addressed_to_a_task(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if is_task_address(ip))
+}
+
+/// The IPv4 address that an address of the guest stands for; `None` for an IPv6 address that has none.
+fn as_v4(ip: IpAddr, family: Family) -> Result<Option<Ipv4Addr>, Refused> {
+    match (ip, family) {
+        (IpAddr::V4(ip), Family::V4) => Ok(Some(ip)),
+        (IpAddr::V6(Ipv6Addr::UNSPECIFIED), Family::V6) => Ok(Some(Ipv4Addr::UNSPECIFIED)),
+        (IpAddr::V6(Ipv6Addr::LOCALHOST), Family::V6) => Ok(Some(Ipv4Addr::LOCALHOST)),
+        (IpAddr::V6(ip), Family::V6) => Ok(ip.to_ipv4_mapped()),
+        (IpAddr::V4(_), Family::V6) | (IpAddr::V6(_), Family::V4) => Err(Refused::InvalidArgument),
+    }
+}
+
+fn shown_as(address: SocketAddr, family: Family) -> SocketAddr {
+    match (address, family) {
+        (SocketAddr::V4(address), Family::V6) => SocketAddr::from((address.ip().to_ipv6_mapped(), address.port())),
+        (address, _) => address,
+    }
+}
