@@ -17,6 +17,8 @@
 mod queue;
 mod register;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
