@@ -211,12 +211,13 @@ fn nobody_starves_in_thousands_of_mixes() {
         let end_ns = 60 * MS;
         it.run(end_ns);
         let total: u32 = weights.iter().sum();
+        let late_ns = if it.late_per_mille == 0 { 2 * MS } else { 6 * (OFFER_NS + MS) };
         for (task, weight, guests) in tasks {
             let usage = it.scheduler.task_usage(end_ns, task);
             let instances = guests.len() as u64;
             // Its own turns among all the weight there is, with the cap's pauses, and the lateness of others.
             let turns = u64::from(total.div_ceil(weight)) + weights.len() as u64 + it.guests.len() as u64;
-            let bound_ns = SLICE_MAX_NS * turns * instances + usage.throttled_ns + 6 * (OFFER_NS + MS);
+            let bound_ns = SLICE_MAX_NS * turns * instances + usage.throttled_ns + late_ns;
             bounds_reached += u32::from(bound_ns < end_ns);
             for guest in &it.guests[guests] {
                 let waits_ns = guest.wants_since_ns.map_or(0, |since_ns| end_ns - since_ns);
