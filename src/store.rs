@@ -18,18 +18,24 @@ mod backend;
 mod changes;
 mod index;
 mod key;
+mod prefix;
 mod reads;
 mod record;
 mod snapshot;
 mod transaction;
+mod tuple;
 mod view;
 mod writer;
+
+#[cfg(test)]
+mod tests;
 
 pub use backend::memory::Memory;
 pub use backend::redb::Redb;
 pub use backend::{Backend, BackendError, Contents, FORMAT, Put};
 pub use changes::{CHANGES_MAX, Change, ChangeKind, Changes};
-pub use key::{Key, Prefix};
+pub use key::Key;
+pub use prefix::Prefix;
 pub use record::{DecodeError, Kind, Record, Revision};
 pub use snapshot::Snapshot;
 pub use transaction::{CommitError, OPERATIONS_MAX, TRANSACTION_BYTES_MAX, TransactError};

@@ -9,6 +9,9 @@ use crate::store::record::Revision;
 pub mod memory;
 pub mod redb;
 
+#[cfg(test)]
+mod tests;
+
 /// The layout of keys and values. A backend that holds a newer one is refused.
 pub const FORMAT: u64 = 1;
 

@@ -10,7 +10,8 @@ use imbl::{OrdMap, OrdSet};
 
 use crate::model::service::ServiceStatus;
 use crate::model::{ClusterName, Family, NodeId, Scope, Service, Target, Task, TaskId, TaskStatus};
-use crate::store::key::{Key, Part, Tuple, decode};
+use crate::store::key::Key;
+use crate::store::tuple::{Part, Tuple, decode};
 
 /// A place in an index: what a record is found by, or the beginning of it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::store::index::{IndexKey, Touch};
-use crate::store::key::{Key, Prefix};
+use crate::store::key::Key;
+use crate::store::prefix::Prefix;
 use crate::store::snapshot::Effect;
 
 /// Single keys, and what was listed or counted.

@@ -8,7 +8,8 @@ use crate::model::service::ServiceStatus;
 use crate::model::{ClusterName, Family, NodeId, Scope, Service, Target, Task, TaskId, TaskStatus};
 use crate::store::changes::{Change, ChangeKind};
 use crate::store::index::{IndexKey, Indexes, Touch};
-use crate::store::key::{Key, Prefix};
+use crate::store::key::Key;
+use crate::store::prefix::Prefix;
 use crate::store::record::{AnyRecord, Record, Revision};
 
 /// A record and the transaction that wrote it.

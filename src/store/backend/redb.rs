@@ -19,6 +19,9 @@ use crate::store::record::Revision;
 
 mod held_file;
 
+#[cfg(test)]
+mod tests;
+
 /// The database's name in the data directory.
 pub const FILE_NAME: &str = "store.redb";
 
