@@ -12,6 +12,7 @@ pub mod name;
 pub mod request;
 pub mod service;
 pub mod size;
+pub mod support;
 pub mod tag;
 pub mod target;
 pub mod task;

@@ -1,0 +1,172 @@
+//! What happens here to every field of a task definition: honoured, mapped to something, without effect, or refused.
+//!
+//! One table, read by `coracle check` before a definition is used and by the node when a task starts, so that nothing
+//! that was asked for is dropped in silence.
+
+use serde::Serialize;
+use serde_json::Value;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// As on AWS.
+    Honoured,
+    /// Something of WebAssembly stands in for it.
+    Mapped,
+    /// Kept and shown; nothing acts on it.
+    WithoutEffect,
+    /// The definition is refused, or its task cannot start.
+    Refused,
+}
+
+/// One field of one definition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Field {
+    /// Such as `containerDefinitions[0].memory`.
+    pub path: String,
+    pub verdict: Verdict,
+    pub text: String,
+}
+
+type Row = (&'static str, Verdict, &'static str);
+use Verdict::{Honoured, Mapped, Refused, WithoutEffect};
+
+/// Members of the definition itself.
+#[rustfmt::skip]
+const TASK: &[Row] = &[
+    ("family", Honoured, ""),
+    ("cpu", Honoured, "CPU units; a cap on FARGATE, a weight elsewhere"),
+    ("memory", Honoured, "bounds what all containers hold together"),
+    ("networkMode", Mapped, "the task gets a loopback address of its own"),
+    ("requiresCompatibilities", Honoured, ""),
+    ("tags", Honoured, ""),
+    ("runtimePlatform", Mapped, "WebAssembly runs on every Linux platform"),
+    ("taskRoleArn", WithoutEffect, "tasks get no credentials yet"),
+    ("executionRoleArn", WithoutEffect, "nothing is pulled from AWS"),
+    ("volumes", WithoutEffect, "volumes are not mounted yet"),
+    ("ephemeralStorage", WithoutEffect, "there is no scratch space yet"),
+    ("placementConstraints", WithoutEffect, "there is one node"),
+    ("pidMode", WithoutEffect, "there are no processes to share"),
+    ("ipcMode", WithoutEffect, "there is nothing to share"),
+    ("proxyConfiguration", WithoutEffect, "App Mesh is not there"),
+    ("inferenceAccelerators", WithoutEffect, "there are no accelerators"),
+    ("enableFaultInjection", WithoutEffect, "faults cannot be injected yet"),
+];
+
+/// Members of a container definition.
+#[rustfmt::skip]
+const CONTAINER: &[Row] = &[
+    ("name", Honoured, ""),
+    ("image", Mapped, "a WebAssembly component: a file, a built-in image, or an alias (--image NAME=FILE)"),
+    ("cpu", Honoured, "the weight among the task's containers"),
+    ("memory", Honoured, "a hard limit on all that its instances hold"),
+    ("memoryReservation", Honoured, "what placement on EC2 counts"),
+    ("portMappings", Honoured, ""),
+    ("essential", Honoured, ""),
+    ("entryPoint", Mapped, "the first arguments"),
+    ("command", Mapped, "the arguments after entryPoint"),
+    ("environment", Honoured, ""),
+    ("stopTimeout", Honoured, "seconds until a guest that does not end is cut off"),
+    ("dockerLabels", Honoured, "coracle.instances.keep: true keeps a handler's instances between requests"),
+    ("logConfiguration", Mapped, "read the lines with `coracle logs`"),
+    ("interactive", WithoutEffect, "standard input is empty"),
+    ("pseudoTerminal", WithoutEffect, "there is no terminal"),
+    ("repositoryCredentials", WithoutEffect, "nothing is pulled from a registry yet"),
+    ("links", WithoutEffect, "names of other containers are not resolved yet"),
+    ("restartPolicy", WithoutEffect, "containers are not restarted within a task yet"),
+    ("environmentFiles", WithoutEffect, "files of S3 are not read yet"),
+    ("mountPoints", WithoutEffect, "volumes are not mounted yet"),
+    ("volumesFrom", WithoutEffect, "volumes are not mounted yet"),
+    ("linuxParameters", WithoutEffect, "there is no Linux inside"),
+    ("secrets", WithoutEffect, "secrets are not resolved yet"),
+    ("dependsOn", WithoutEffect, "containers start together for now"),
+    ("startTimeout", WithoutEffect, "containers start together for now"),
+    ("versionConsistency", WithoutEffect, "the digest is resolved at each start"),
+    ("hostname", Mapped, "the environment variable HOSTNAME"),
+    ("user", WithoutEffect, "WASI has no users"),
+    ("workingDirectory", WithoutEffect, "a guest has no directory of its own yet"),
+    ("disableNetworking", Honoured, "no sockets"),
+    ("privileged", WithoutEffect, "there are no privileges to give"),
+    ("readonlyRootFilesystem", Honoured, "a guest has no root file system to write to"),
+    ("dnsServers", WithoutEffect, "only localhost is resolved yet"),
+    ("dnsSearchDomains", WithoutEffect, "only localhost is resolved yet"),
+    ("extraHosts", WithoutEffect, "only localhost is resolved yet"),
+    ("dockerSecurityOptions", WithoutEffect, "the sandbox is always the same"),
+    ("ulimits", WithoutEffect, "the node's own limits hold"),
+    ("healthCheck", WithoutEffect, "a command cannot be run; the health is UNKNOWN"),
+    ("systemControls", WithoutEffect, "there is no kernel of its own"),
+    ("resourceRequirements", WithoutEffect, "there are no GPUs"),
+    ("firelensConfiguration", WithoutEffect, "logs are not routed yet"),
+    ("credentialSpecs", WithoutEffect, "there is no Windows"),
+];
+
+/// What happens to every member of a registered definition (wire form). Empty lists and objects ask for nothing.
+pub fn fields(document: &Value) -> Vec<Field> {
+    let mut fields = Vec::new();
+    let Some(members) = document.as_object() else { return fields };
+    for (name, value) in members.iter().filter(|(_, value)| !asks_for_nothing(value)) {
+        if name != "containerDefinitions" {
+            fields.push(field(TASK, name, String::from(name), value));
+            continue;
+        }
+        for (at, container) in value.as_array().into_iter().flatten().enumerate() {
+            for (name, value) in container.as_object().into_iter().flatten().filter(|(_, value)| !asks_for_nothing(value)) {
+                fields.push(field(CONTAINER, name, format!("containerDefinitions[{at}].{name}"), value));
+            }
+        }
+    }
+    fields
+}
+
+/// `false` is what a member that is off says.
+fn asks_for_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    }
+}
+
+fn field(table: &[Row], name: &str, path: String, value: &Value) -> Field {
+    let row = table.iter().find(|(known, _, _)| *known == name);
+    let (verdict, text) = match row {
+        // What Windows needs cannot be given.
+        Some((_, _, _)) if name == "runtimePlatform" && is_windows(value) => (Refused, "Windows containers cannot run here"),
+        Some((_, verdict, text)) => (*verdict, *text),
+        None => (WithoutEffect, "ECS has no such member; it is ignored"),
+    };
+    Field { path, verdict, text: text.to_owned() }
+}
+
+fn is_windows(platform: &Value) -> bool {
+    platform["operatingSystemFamily"].as_str().is_some_and(|family| family.starts_with("WINDOWS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_field_that_asks_for_something_is_told_of() {
+        let fields = fields(&json!({
+            "family": "web", "cpu": "256", "volumes": [], "wrong": 1,
+            "containerDefinitions": [{"name": "web", "image": "nginx", "privileged": false, "user": "root"}]
+        }));
+        let verdict = |path: &str| fields.iter().find(|field| field.path == path).map(|field| field.verdict);
+        assert_eq!(verdict("cpu"), Some(Honoured));
+        assert_eq!(verdict("volumes"), None);
+        assert_eq!(verdict("wrong"), Some(WithoutEffect));
+        assert_eq!(verdict("containerDefinitions[0].image"), Some(Mapped));
+        assert_eq!(verdict("containerDefinitions[0].user"), Some(WithoutEffect));
+        assert_eq!(verdict("containerDefinitions[0].privileged"), None);
+    }
+
+    #[test]
+    fn windows_is_refused() {
+        let fields = fields(&json!({"runtimePlatform": {"operatingSystemFamily": "WINDOWS_SERVER_2022_CORE"}}));
+        assert_eq!(fields[0].verdict, Refused);
+    }
+}
