@@ -1,0 +1,320 @@
+//! RunTask and StartTask: new task records, which the loop of this node will place.
+
+use std::sync::Arc;
+
+use serde_json::Map;
+use sha2::{Digest, Sha256};
+
+use crate::api::context::Context;
+use crate::api::ecs::reference::{self, to_map};
+use crate::api::ecs::tag;
+use crate::api::ecs::task::launch::{self, Asked, Launch};
+use crate::api::ecs::task::show;
+use crate::api::error::ApiError;
+use crate::api::wire::ecs as wire;
+use crate::model::task::{Container, ContainerStatus, LaunchType, TaskStatus};
+use crate::model::{
+    Cluster, ContainerInstance, DesiredStatus, IdempotentRequest, NodeId, Tag, Task, TaskDefinition, TaskId,
+};
+use crate::store::{Key, View};
+
+/// Tasks of one call (ECS's limit).
+const COUNT_MAX: i32 = 10;
+/// Characters of `overrides` (ECS's limit).
+const OVERRIDES_CHARS_MAX: usize = 8192;
+const STARTED_BY_CHARS_MAX: usize = 128;
+const CLIENT_TOKEN_CHARS_MAX: usize = 64;
+
+/// What RunTask and StartTask have in common.
+struct Common<'a> {
+    cluster: Arc<Cluster>,
+    definition: Arc<TaskDefinition>,
+    launch: Launch,
+    network: Option<&'a wire::AwsVpcConfiguration>,
+    overrides: Option<&'a wire::TaskOverride>,
+    group: Option<&'a str>,
+    started_by: Option<&'a str>,
+    tags: Vec<Tag>,
+    enable_execute_command: bool,
+}
+
+pub fn run(cx: &Context, view: &mut View, input: wire::RunTaskRequest) -> Result<wire::RunTaskResponse, ApiError> {
+    let count = input.count.unwrap_or(1);
+    if !(1..=COUNT_MAX).contains(&count) {
+        return Err(ApiError::invalid_parameter(format!("count: {count} must be between 1 and {COUNT_MAX}.")));
+    }
+    let cluster = reference::cluster(cx, view, input.cluster.as_deref())?;
+    let repeated = repeated(cx, view, &cluster, &input)?;
+    if let Some(tasks) = repeated {
+        let tasks = tasks.iter().map(|task| show::task(view, task, true)).collect();
+        return Ok(wire::RunTaskResponse { tasks: Some(tasks), failures: Some(Vec::new()) });
+    }
+    let definition = reference::runnable_definition(cx, view, input.task_definition.as_deref().unwrap_or_default())?;
+    let asked = Asked {
+        launch_type: input.launch_type.as_deref(),
+        strategy: input.capacity_provider_strategy.as_deref(),
+        platform_version: input.platform_version.as_deref(),
+    };
+    let common = Common {
+        launch: launch::launch(&cluster, &definition, &asked)?,
+        network: launch::network(&definition, input.network_configuration.as_ref())?,
+        overrides: input.overrides.as_ref(),
+        group: input.group.as_deref(),
+        started_by: input.started_by.as_deref(),
+        tags: tags(
+            &cluster,
+            &definition,
+            input.tags.as_deref(),
+            input.propagate_tags.as_deref(),
+            input.enable_ecs_managed_tags,
+        )?,
+        enable_execute_command: input.enable_execute_command.unwrap_or(false),
+        cluster,
+        definition,
+    };
+    check(&common)?;
+
+    let (mut tasks, mut failures) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let node = match common.launch.launch_type {
+            LaunchType::Fargate => None,
+            LaunchType::Ec2 | LaunchType::External => Some(cx.config.node),
+        };
+        match node.and_then(|node| lacking(cx, view, &common, node)) {
+            Some(failure) => failures.push(failure),
+            None => tasks.push(new_task(cx, view, &common, node)),
+        }
+    }
+    remember(cx, view, &common.cluster, &input, &tasks);
+    let tasks = tasks.iter().map(|task| show::task(view, task, true)).collect();
+    Ok(wire::RunTaskResponse { tasks: Some(tasks), failures: Some(failures) })
+}
+
+pub fn start(cx: &Context, view: &mut View, input: wire::StartTaskRequest) -> Result<wire::StartTaskResponse, ApiError> {
+    let cluster = reference::cluster(cx, view, input.cluster.as_deref())?;
+    let definition = reference::runnable_definition(cx, view, input.task_definition.as_deref().unwrap_or_default())?;
+    let instances = input.container_instances.clone().unwrap_or_default();
+    if instances.is_empty() {
+        return Err(ApiError::invalid_parameter("Container Instances cannot be empty."));
+    }
+    if instances.len() > usize::try_from(COUNT_MAX).unwrap_or(0) {
+        return Err(ApiError::invalid_parameter(format!("containerInstances: at most {COUNT_MAX} can be named.")));
+    }
+    let common = Common {
+        launch: Launch { launch_type: LaunchType::Ec2, capacity_provider: None, platform_version: None },
+        network: launch::network(&definition, input.network_configuration.as_ref())?,
+        overrides: input.overrides.as_ref(),
+        group: input.group.as_deref(),
+        started_by: input.started_by.as_deref(),
+        tags: tags(
+            &cluster,
+            &definition,
+            input.tags.as_deref(),
+            input.propagate_tags.as_deref(),
+            input.enable_ecs_managed_tags,
+        )?,
+        enable_execute_command: input.enable_execute_command.unwrap_or(false),
+        cluster,
+        definition,
+    };
+    check(&common)?;
+
+    let (mut tasks, mut failures) = (Vec::new(), Vec::new());
+    for text in instances {
+        let node = reference::node_id(cx, &common.cluster.name, &text)?;
+        let key = Key::container_instance(&cx.scope, &common.cluster.name, node);
+        if view.get::<ContainerInstance>(&key).is_none() {
+            failures.push(wire::Failure { arn: Some(text), reason: Some(String::from("MISSING")), detail: None });
+            continue;
+        }
+        match lacking(cx, view, &common, node) {
+            Some(failure) => failures.push(failure),
+            None => {
+                let task = new_task(cx, view, &common, Some(node));
+                tasks.push(show::task(view, &task, true));
+            }
+        }
+    }
+    Ok(wire::StartTaskResponse { tasks: Some(tasks), failures: Some(failures) })
+}
+
+fn check(common: &Common<'_>) -> Result<(), ApiError> {
+    if common.started_by.is_some_and(|text| text.chars().count() > STARTED_BY_CHARS_MAX) {
+        return Err(ApiError::invalid_parameter(format!("startedBy: at most {STARTED_BY_CHARS_MAX} characters are allowed.")));
+    }
+    if common.group.is_some_and(|group| group.starts_with("service:")) {
+        return Err(ApiError::invalid_parameter("group: a name that begins with 'service:' is reserved for services."));
+    }
+    let Some(overrides) = common.overrides else { return Ok(()) };
+    let length = serde_json::to_string(overrides).map_or(0, |text| text.chars().count());
+    if length > OVERRIDES_CHARS_MAX {
+        return Err(ApiError::invalid_parameter(format!(
+            "overrides: {length} characters are more than the {OVERRIDES_CHARS_MAX} that are allowed."
+        )));
+    }
+    for container in overrides.container_overrides.iter().flatten() {
+        let name = container.name.as_deref().unwrap_or_default();
+        if common.definition.container(name).is_none() {
+            return Err(ApiError::invalid_parameter(format!(
+                "Override for container named {name} is not a container in the TaskDefinition."
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What this call did when it was made before with the same token; an error where it was made with other parameters.
+fn repeated(
+    cx: &Context,
+    view: &mut View,
+    cluster: &Cluster,
+    input: &wire::RunTaskRequest,
+) -> Result<Option<Vec<Arc<Task>>>, ApiError> {
+    let Some(token) = input.client_token.as_deref() else { return Ok(None) };
+    let is_valid = token.len() <= CLIENT_TOKEN_CHARS_MAX && token.bytes().all(|byte| (33..=126).contains(&byte));
+    if !is_valid {
+        return Err(ApiError::invalid_parameter(format!(
+            "clientToken: up to {CLIENT_TOKEN_CHARS_MAX} printable ASCII characters are allowed."
+        )));
+    }
+    let earlier = view.get::<IdempotentRequest>(&Key::request(&cx.scope, &operation(cluster), token));
+    let Some(earlier) = earlier else { return Ok(None) };
+    if earlier.digest != digest(input) {
+        return Err(ApiError::conflict(
+            "The clientToken was used before, with other parameters.",
+            earlier.resources.clone(),
+        ));
+    }
+    let ids: Vec<TaskId> = earlier.resources.iter().filter_map(|arn| arn.rsplit('/').next()?.parse().ok()).collect();
+    Ok(Some(ids.iter().filter_map(|id| view.get::<Task>(&Key::task(&cx.scope, &cluster.name, *id))).collect()))
+}
+
+fn remember(cx: &Context, view: &mut View, cluster: &Cluster, input: &wire::RunTaskRequest, tasks: &[Task]) {
+    let Some(token) = input.client_token.clone() else { return };
+    view.put(IdempotentRequest {
+        scope: cx.scope.clone(),
+        operation: operation(cluster),
+        token,
+        digest: digest(input),
+        resources: tasks.iter().map(|task| task.arn().into()).collect(),
+        at: cx.now,
+    });
+}
+
+fn operation(cluster: &Cluster) -> String {
+    format!("RunTask/{}", cluster.name)
+}
+
+fn digest(input: &wire::RunTaskRequest) -> String {
+    let text = serde_json::to_vec(input).unwrap_or_default();
+    Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn tags(
+    cluster: &Cluster,
+    definition: &TaskDefinition,
+    given: Option<&[wire::Tag]>,
+    propagate: Option<&str>,
+    managed: Option<bool>,
+) -> Result<Vec<Tag>, ApiError> {
+    let mut tags = tag::given(given)?;
+    match propagate {
+        Some("TASK_DEFINITION") => {
+            let inherited: Vec<Tag> =
+                definition.tags.iter().filter(|tag| tags.iter().all(|own| own.key != tag.key)).cloned().collect();
+            tags.extend(inherited);
+        }
+        Some("SERVICE") => {
+            return Err(ApiError::invalid_parameter("propagateTags: SERVICE is not valid for a task that no service runs."));
+        }
+        _ => {}
+    }
+    if managed == Some(true) {
+        tags.push(Tag { key: String::from("aws:ecs:clusterName"), value: Some(cluster.name.to_string()) });
+    }
+    Ok(tags)
+}
+
+/// What an EC2-style task would reserve and the instance has no more of; ECS answers with a failure, not an error.
+fn lacking(cx: &Context, view: &mut View, common: &Common<'_>, node: NodeId) -> Option<wire::Failure> {
+    let instance = view.get::<ContainerInstance>(&Key::container_instance(&cx.scope, &common.cluster.name, node))?;
+    let (mut cpu, mut memory) = (0, 0);
+    for task in view.tasks_of_cluster(&cx.scope, &common.cluster.name) {
+        if task.is_stopped() || task.requested_node != Some(node) {
+            continue;
+        }
+        let key = Key::task_definition(&cx.scope, &task.definition);
+        if let Some(definition) = view.get::<TaskDefinition>(&key) {
+            let (task_cpu, task_memory) = show::reservation(&definition);
+            cpu += task_cpu;
+            memory += task_memory;
+        }
+    }
+    let (wanted_cpu, wanted_memory) = show::reservation(&common.definition);
+    let reason = if cpu + wanted_cpu > instance.cpu_units {
+        "RESOURCE:CPU"
+    } else if memory + wanted_memory > instance.memory_mib {
+        "RESOURCE:MEMORY"
+    } else {
+        return None;
+    };
+    Some(wire::Failure { arn: Some(instance.arn().into()), reason: Some(String::from(reason)), detail: None })
+}
+
+/// Records a new task that is wanted and not yet placed.
+fn new_task(cx: &Context, view: &mut View, common: &Common<'_>, node: Option<NodeId>) -> Task {
+    let document = &common.definition.document;
+    let overrides = common.overrides.cloned().unwrap_or_default();
+    let task = Task {
+        scope: cx.scope.clone(),
+        cluster: common.cluster.name.clone(),
+        id: TaskId(cx.ids.bits()),
+        definition: common.definition.id.clone(),
+        launch_type: common.launch.launch_type,
+        capacity_provider: common.launch.capacity_provider.clone(),
+        platform_version: common.launch.platform_version.clone(),
+        group: common.group.map_or_else(|| format!("family:{}", common.definition.id.family), str::to_owned),
+        started_by: common.started_by.map(str::to_owned),
+        service: None,
+        tags: common.tags.clone(),
+        cpu: overrides.cpu.clone().or_else(|| document.cpu.clone()),
+        memory: overrides.memory.clone().or_else(|| document.memory.clone()),
+        overrides: if common.overrides.is_some() { to_map(&overrides) } else { Map::new() },
+        enable_execute_command: common.enable_execute_command,
+        desired_status: DesiredStatus::Running,
+        last_status: TaskStatus::Provisioning,
+        requested_node: node,
+        placement: None,
+        interface: common.network.map(|vpc| launch::interface(cx, vpc)),
+        containers: containers(cx, &common.definition),
+        version: 1,
+        created_at: cx.now,
+        connected_at: None,
+        pull_started_at: None,
+        pull_stopped_at: None,
+        started_at: None,
+        stopping_at: None,
+        execution_stopped_at: None,
+        stopped_at: None,
+        stop_code: None,
+        stopped_reason: None,
+    };
+    view.put(task.clone());
+    task
+}
+
+fn containers(cx: &Context, definition: &TaskDefinition) -> Vec<Container> {
+    let fresh = |container: &crate::model::ContainerDefinition| Container {
+        id: cx.ids.uuid(),
+        name: container.name.clone(),
+        image: container.image.clone(),
+        image_digest: None,
+        runtime_id: None,
+        last_status: ContainerStatus::Pending,
+        exit_code: None,
+        reason: None,
+        network_bindings: Vec::new(),
+        is_handler: None,
+    };
+    definition.document.container_definitions.iter().map(fresh).collect()
+}
