@@ -110,7 +110,9 @@ pub fn fields(document: &Value) -> Vec<Field> {
             continue;
         }
         for (at, container) in value.as_array().into_iter().flatten().enumerate() {
-            for (name, value) in container.as_object().into_iter().flatten().filter(|(_, value)| !asks_for_nothing(value)) {
+            for (name, value) in
+                container.as_object().into_iter().flatten().filter(|(_, value)| !asks_for_nothing(value))
+            {
                 fields.push(field(CONTAINER, name, format!("containerDefinitions[{at}].{name}"), value));
             }
         }
@@ -132,7 +134,9 @@ fn field(table: &[Row], name: &str, path: String, value: &Value) -> Field {
     let row = table.iter().find(|(known, _, _)| *known == name);
     let (verdict, text) = match row {
         // What Windows needs cannot be given.
-        Some((_, _, _)) if name == "runtimePlatform" && is_windows(value) => (Refused, "Windows containers cannot run here"),
+        Some((_, _, _)) if name == "runtimePlatform" && is_windows(value) => {
+            (Refused, "Windows containers cannot run here")
+        }
         Some((_, verdict, text)) => (*verdict, *text),
         None => (WithoutEffect, "ECS has no such member; it is ignored"),
     };

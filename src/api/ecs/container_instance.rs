@@ -1,10 +1,10 @@
 //! Container instances: this node, as a member of each cluster.
 
 use crate::api::context::Context;
+use crate::api::ecs::cluster::{is_pending, is_running};
 use crate::api::ecs::page;
 use crate::api::ecs::reference;
 use crate::api::ecs::task::show;
-use crate::api::ecs::cluster::{is_pending, is_running};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::ecs as wire;
 use crate::model::{ContainerInstance, TaskDefinition};
@@ -17,7 +17,10 @@ pub fn list(
 ) -> Result<wire::ListContainerInstancesResponse, ApiError> {
     let cluster = reference::cluster(cx, view, input.cluster.as_deref())?;
     if input.filter.is_some() {
-        return Err(ApiError::new(ErrorKind::UnsupportedFeature, "filter: the query language is not available in Coracle yet."));
+        return Err(ApiError::new(
+            ErrorKind::UnsupportedFeature,
+            "filter: the query language is not available in Coracle yet.",
+        ));
     }
     let mut instances = view.list::<ContainerInstance>(&Prefix::container_instances(&cx.scope, &cluster.name));
     instances.retain(|_| input.status.as_deref().is_none_or(|status| status == "ACTIVE"));

@@ -31,9 +31,11 @@ pub fn page<T, K: Ord + Serialize + DeserializeOwned>(
 ) -> Result<(Vec<T>, Option<String>), ApiError> {
     let limit = match max_results {
         None => size.default,
-        Some(wanted) => usize::try_from(wanted).ok().filter(|wanted| (1..=size.max).contains(wanted)).ok_or_else(|| {
-            ApiError::invalid_parameter(format!("maxResults: {wanted} is not between 1 and {}.", size.max))
-        })?,
+        Some(wanted) => {
+            usize::try_from(wanted).ok().filter(|wanted| (1..=size.max).contains(wanted)).ok_or_else(|| {
+                ApiError::invalid_parameter(format!("maxResults: {wanted} is not between 1 and {}.", size.max))
+            })?
+        }
     };
     let last_given: Option<K> = token.map(read_token).transpose()?;
     let is_given = |item: &T| match &last_given {

@@ -10,7 +10,9 @@ use crate::api::context::Context;
 use crate::api::error::ApiError;
 use crate::model::arn::ArnParts;
 use crate::model::task_definition::DefinitionStatus;
-use crate::model::{Cluster, ClusterName, ClusterStatus, ContainerInstance, DefinitionId, Family, NodeId, TaskDefinition, TaskId};
+use crate::model::{
+    Cluster, ClusterName, ClusterStatus, ContainerInstance, DefinitionId, Family, NodeId, TaskDefinition, TaskId,
+};
 use crate::store::{Key, Prefix, View};
 
 /// The cluster that is meant where none is named. It is there on first use.
@@ -95,9 +97,9 @@ fn in_cluster<'a>(cx: &Context, cluster: &ClusterName, text: &'a str, kind: &str
     let rest = parts.resource.strip_prefix(kind).and_then(|rest| rest.strip_prefix('/'));
     let rest = rest.ok_or_else(|| identifier_invalid(kind))?;
     match rest.split_once('/') {
-        Some((other, _)) if other != cluster.as_str() => Err(ApiError::invalid_parameter(format!(
-            "Identifier is for cluster {other}. Your cluster is {cluster}"
-        ))),
+        Some((other, _)) if other != cluster.as_str() => {
+            Err(ApiError::invalid_parameter(format!("Identifier is for cluster {other}. Your cluster is {cluster}")))
+        }
         Some((_, id)) => Ok(id),
         None => Ok(rest),
     }
@@ -131,9 +133,7 @@ pub fn definition_reference(cx: &Context, text: &str) -> Option<DefinitionRefere
 /// The definition that `text` refers to; of a family the newest ACTIVE revision.
 pub fn definition(cx: &Context, view: &mut View, text: &str) -> Option<Arc<TaskDefinition>> {
     match definition_reference(cx, text)? {
-        DefinitionReference::Exact(id) => {
-            view.get::<TaskDefinition>(&Key::task_definition(&cx.scope, &id))
-        }
+        DefinitionReference::Exact(id) => view.get::<TaskDefinition>(&Key::task_definition(&cx.scope, &id)),
         DefinitionReference::Latest(family) => view
             .list::<TaskDefinition>(&Prefix::task_definitions_of(&cx.scope, &family))
             .into_iter()

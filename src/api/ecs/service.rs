@@ -32,7 +32,9 @@ pub fn describe(
         return Err(ApiError::invalid_parameter("Services cannot be empty."));
     }
     if wanted.len() > DESCRIBE_MAX {
-        return Err(ApiError::invalid_parameter(format!("services: at most {DESCRIBE_MAX} services can be described at once.")));
+        return Err(ApiError::invalid_parameter(format!(
+            "services: at most {DESCRIBE_MAX} services can be described at once."
+        )));
     }
     let with_tags = input.include.unwrap_or_default().iter().any(|part| part == "TAGS");
     let (mut services, mut failures) = (Vec::new(), Vec::new());
@@ -63,7 +65,8 @@ pub fn list(
         .into_iter()
         .filter(|service| service.status != ServiceStatus::Inactive)
         .filter(|service| {
-            launch_type.is_none_or(|wanted| service.primary().is_some_and(|primary| primary.launch_type.as_str() == wanted))
+            launch_type
+                .is_none_or(|wanted| service.primary().is_some_and(|primary| primary.launch_type.as_str() == wanted))
         })
         .filter(|service| strategy.is_none_or(|wanted| strategy_name(service.scheduling_strategy) == wanted))
         .filter(|_| input.resource_management_type.as_deref().is_none_or(|wanted| wanted == "CUSTOMER"))
@@ -119,4 +122,3 @@ pub fn delete(
     view.put(service.clone());
     Ok(wire::DeleteServiceResponse { service: Some(show::service(view, &service, true)) })
 }
-

@@ -55,7 +55,11 @@ enum Tagged {
 impl Tagged {
     fn find(cx: &Context, view: &mut View, arn: &str) -> Result<Tagged, ApiError> {
         let parts = ArnParts::parse(arn).filter(|parts| parts.service == "ecs" && parts.is_in(&cx.scope));
-        let parts = parts.ok_or_else(|| ApiError::invalid_parameter(format!("resourceArn: '{arn}' is not an ARN of ECS in this account and region.")))?;
+        let parts = parts.ok_or_else(|| {
+            ApiError::invalid_parameter(format!(
+                "resourceArn: '{arn}' is not an ARN of ECS in this account and region."
+            ))
+        })?;
         let missing = || ApiError::new(ErrorKind::ResourceNotFound, "The specified resource could not be found.");
         let (kind, rest) = parts.resource.split_once('/').ok_or_else(missing)?;
         match (kind, rest.split_once('/')) {
@@ -111,7 +115,11 @@ pub fn list(
     Ok(wire::ListTagsForResourceResponse { tags: Some(shown(resource.tags())) })
 }
 
-pub fn add(cx: &Context, view: &mut View, input: wire::TagResourceRequest) -> Result<wire::TagResourceResponse, ApiError> {
+pub fn add(
+    cx: &Context,
+    view: &mut View,
+    input: wire::TagResourceRequest,
+) -> Result<wire::TagResourceResponse, ApiError> {
     let new = given(input.tags.as_deref())?;
     let mut resource = Tagged::find(cx, view, &input.resource_arn.unwrap_or_default())?;
     let tags = resource.tags();

@@ -32,7 +32,9 @@ pub fn describe(
         return Err(ApiError::invalid_parameter("Tasks cannot be empty."));
     }
     if wanted.len() > DESCRIBE_MAX {
-        return Err(ApiError::invalid_parameter(format!("tasks: at most {DESCRIBE_MAX} tasks can be described at once.")));
+        return Err(ApiError::invalid_parameter(format!(
+            "tasks: at most {DESCRIBE_MAX} tasks can be described at once."
+        )));
     }
     let with_tags = input.include.unwrap_or_default().iter().any(|part| part == "TAGS");
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());

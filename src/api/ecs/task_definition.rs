@@ -25,8 +25,7 @@ pub fn register(
     input: wire::RegisterTaskDefinitionRequest,
 ) -> Result<wire::RegisterTaskDefinitionResponse, ApiError> {
     rules::check(&input)?;
-    let family: Family =
-        input.family.as_deref().unwrap_or_default().parse().map_err(|_| rules::family_invalid())?;
+    let family: Family = input.family.as_deref().unwrap_or_default().parse().map_err(|_| rules::family_invalid())?;
     let tags = tag::given(input.tags.as_deref())?;
     let document = document(input)?;
 
@@ -87,10 +86,13 @@ pub fn deregister(
 ) -> Result<wire::DeregisterTaskDefinitionResponse, ApiError> {
     let text = input.task_definition.unwrap_or_default();
     let Some(DefinitionReference::Exact(id)) = reference::definition_reference(cx, &text) else {
-        return Err(ApiError::client(format!("Invalid revision number. Number: null: '{text}' must be FAMILY:REVISION or an ARN.")));
+        return Err(ApiError::client(format!(
+            "Invalid revision number. Number: null: '{text}' must be FAMILY:REVISION or an ARN."
+        )));
     };
     let found = view.get::<TaskDefinition>(&Key::task_definition(&cx.scope, &id));
-    let mut definition = (*found.ok_or_else(|| ApiError::client("The specified task definition does not exist."))?).clone();
+    let mut definition =
+        (*found.ok_or_else(|| ApiError::client("The specified task definition does not exist."))?).clone();
     if definition.status == DefinitionStatus::Active {
         definition.status = DefinitionStatus::Inactive;
         definition.deregistered_at = Some(cx.now);
@@ -154,14 +156,8 @@ pub fn list_families(
         }
     }
     kept.sort_by(|one, other| compare_bytes(one, other));
-    let (families, next_token) = page::page(
-        kept,
-        String::clone,
-        false,
-        input.next_token.as_deref(),
-        input.max_results,
-        page::HUNDRED,
-    )?;
+    let (families, next_token) =
+        page::page(kept, String::clone, false, input.next_token.as_deref(), input.max_results, page::HUNDRED)?;
     Ok(wire::ListTaskDefinitionFamiliesResponse { families: Some(families), next_token })
 }
 

@@ -12,7 +12,7 @@ use crate::api::error::ApiError;
 use crate::api::wire::ecs as wire;
 use crate::model::service::{RolloutState, SchedulingStrategy, Throttle};
 use crate::model::task::LaunchType;
-use crate::model::{ClusterName, Deployment, DefinitionId, IdempotentRequest, Service, ServiceStatus};
+use crate::model::{ClusterName, DefinitionId, Deployment, IdempotentRequest, Service, ServiceStatus};
 use crate::store::{Key, View};
 
 /// Percents of a rolling update where none are given: minimum healthy, maximum.
@@ -136,7 +136,9 @@ fn strategy(input: &wire::CreateServiceRequest, launch: &Launch) -> Result<Sched
         return Err(ApiError::invalid_parameter("The daemon scheduling strategy is not supported on Fargate."));
     }
     if input.desired_count.is_some_and(|count| count != 0) {
-        return Err(ApiError::invalid_parameter("The daemon scheduling strategy does not support a desired count for services. Remove a desired count value and try again"));
+        return Err(ApiError::invalid_parameter(
+            "The daemon scheduling strategy does not support a desired count for services. Remove a desired count value and try again",
+        ));
     }
     Ok(SchedulingStrategy::Daemon)
 }
@@ -197,7 +199,8 @@ pub const KEPT: &[&str] = &[
 
 pub fn say_what_has_no_effect(cx: &Context, service: &mut Service) {
     for member in rules::without_effect(&service.document) {
-        let message = format!("(service {}) {member} is kept and shown; it has no effect in Coracle yet.", service.name);
+        let message =
+            format!("(service {}) {member} is kept and shown; it has no effect in Coracle yet.", service.name);
         service.record_event(cx.ids.uuid(), cx.now, message);
     }
 }

@@ -25,7 +25,9 @@ pub fn name(text: &str) -> Result<(), ApiError> {
 pub fn desired_count(count: i32) -> Result<u32, ApiError> {
     match u32::try_from(count) {
         Ok(valid) if count <= DESIRED_COUNT_MAX => Ok(valid),
-        _ => Err(ApiError::invalid_parameter(format!("desiredCount: {count} must be between 0 and {DESIRED_COUNT_MAX}."))),
+        _ => Err(ApiError::invalid_parameter(format!(
+            "desiredCount: {count} must be between 0 and {DESIRED_COUNT_MAX}."
+        ))),
     }
 }
 
@@ -42,7 +44,8 @@ pub fn percents(
         ))),
     };
     let asked = configuration;
-    let minimum = valid("minimumHealthyPercent", asked.and_then(|asked| asked.minimum_healthy_percent), defaults.0, 100)?;
+    let minimum =
+        valid("minimumHealthyPercent", asked.and_then(|asked| asked.minimum_healthy_percent), defaults.0, 100)?;
     let maximum = valid("maximumPercent", asked.and_then(|asked| asked.maximum_percent), defaults.1, 200)?;
     if minimum >= 100 && maximum <= 100 {
         return Err(ApiError::invalid_parameter(
@@ -58,7 +61,10 @@ pub fn deployment_kind(
     configuration: Option<&wire::DeploymentConfiguration>,
 ) -> Result<(), ApiError> {
     let unavailable = |what: String| {
-        Err(ApiError::new(ErrorKind::UnsupportedFeature, format!("{what} is not available in Coracle yet; use the rolling update.")))
+        Err(ApiError::new(
+            ErrorKind::UnsupportedFeature,
+            format!("{what} is not available in Coracle yet; use the rolling update."),
+        ))
     };
     if let Some(kind) = controller.and_then(|controller| controller.r#type.as_deref())
         && kind != "ECS"
@@ -85,7 +91,13 @@ pub fn without_effect(document: &serde_json::Map<String, serde_json::Value>) -> 
         document.get(parent).and_then(|value| value.get(member)).is_some_and(|value| value["enable"] == true)
     };
     let mut members = Vec::new();
-    for member in ["serviceRegistries", "placementConstraints", "placementStrategy", "volumeConfigurations", "vpcLatticeConfigurations"] {
+    for member in [
+        "serviceRegistries",
+        "placementConstraints",
+        "placementStrategy",
+        "volumeConfigurations",
+        "vpcLatticeConfigurations",
+    ] {
         if nested(member) {
             members.push(member);
         }
@@ -133,13 +145,17 @@ pub fn load_balancers(
         let container_name = balancer.container_name.clone().unwrap_or_default();
         let port = balancer.container_port.unwrap_or(0);
         let container = definition.container(&container_name).ok_or_else(|| {
-            ApiError::invalid_parameter(format!("The container {container_name} does not exist in the task definition."))
+            ApiError::invalid_parameter(format!(
+                "The container {container_name} does not exist in the task definition."
+            ))
         })?;
-        let container_port = u16::try_from(port).ok().filter(|port| {
-            container.port_mappings.iter().any(|mapping| mapping.container_port == Some(*port))
-        });
+        let container_port = u16::try_from(port)
+            .ok()
+            .filter(|port| container.port_mappings.iter().any(|mapping| mapping.container_port == Some(*port)));
         let container_port = container_port.ok_or_else(|| {
-            ApiError::invalid_parameter(format!("The container {container_name} did not have a container port {port} defined."))
+            ApiError::invalid_parameter(format!(
+                "The container {container_name} did not have a container port {port} defined."
+            ))
         })?;
         target_group(cx, view, definition, &target_group_arn)?;
         checked.push(ServiceLoadBalancer { target_group_arn, container_name, container_port });

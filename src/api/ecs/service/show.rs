@@ -138,10 +138,7 @@ fn network_of(deployment: &Deployment) -> Option<wire::NetworkConfiguration> {
     Some(network)
 }
 
-fn configuration(
-    service: &Service,
-    given: Option<wire::DeploymentConfiguration>,
-) -> wire::DeploymentConfiguration {
+fn configuration(service: &Service, given: Option<wire::DeploymentConfiguration>) -> wire::DeploymentConfiguration {
     let mut shown = given.unwrap_or_default();
     shown.maximum_percent = Some(number(service.maximum_percent));
     shown.minimum_healthy_percent = Some(number(service.minimum_healthy_percent));

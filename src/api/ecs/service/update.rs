@@ -37,7 +37,9 @@ pub fn update(
 fn settings(service: &mut Service, input: &wire::UpdateServiceRequest) -> Result<(), ApiError> {
     if let Some(count) = input.desired_count {
         if service.scheduling_strategy == SchedulingStrategy::Daemon {
-            return Err(ApiError::invalid_parameter("The daemon scheduling strategy does not support a desired count for services. Remove a desired count value and try again"));
+            return Err(ApiError::invalid_parameter(
+                "The daemon scheduling strategy does not support a desired count for services. Remove a desired count value and try again",
+            ));
         }
         service.desired_count = rules::desired_count(count)?;
     }

@@ -77,7 +77,9 @@ fn from_strategy(items: &[wire::CapacityProviderStrategyItem]) -> Result<(Launch
             return Err(ApiError::invalid_parameter("The specified capacity provider was not found."));
         }
         if !(0..=1000).contains(&item.weight.unwrap_or(0)) || !(0..=100_000).contains(&item.base.unwrap_or(0)) {
-            return Err(ApiError::invalid_parameter("capacityProviderStrategy: weight must be 0 to 1000, base 0 to 100000."));
+            return Err(ApiError::invalid_parameter(
+                "capacityProviderStrategy: weight must be 0 to 1000, base 0 to 100000.",
+            ));
         }
     }
     let chosen = items.iter().max_by_key(|item| (item.base.unwrap_or(0), item.weight.unwrap_or(0)));

@@ -90,7 +90,11 @@ pub fn run(cx: &Context, view: &mut View, input: wire::RunTaskRequest) -> Result
     Ok(wire::RunTaskResponse { tasks: Some(tasks), failures: Some(failures) })
 }
 
-pub fn start(cx: &Context, view: &mut View, input: wire::StartTaskRequest) -> Result<wire::StartTaskResponse, ApiError> {
+pub fn start(
+    cx: &Context,
+    view: &mut View,
+    input: wire::StartTaskRequest,
+) -> Result<wire::StartTaskResponse, ApiError> {
     let cluster = reference::cluster(cx, view, input.cluster.as_deref())?;
     let definition = reference::runnable_definition(cx, view, input.task_definition.as_deref().unwrap_or_default())?;
     let instances = input.container_instances.clone().unwrap_or_default();
@@ -140,7 +144,9 @@ pub fn start(cx: &Context, view: &mut View, input: wire::StartTaskRequest) -> Re
 
 fn check(common: &Common<'_>) -> Result<(), ApiError> {
     if common.started_by.is_some_and(|text| text.chars().count() > STARTED_BY_CHARS_MAX) {
-        return Err(ApiError::invalid_parameter(format!("startedBy: at most {STARTED_BY_CHARS_MAX} characters are allowed.")));
+        return Err(ApiError::invalid_parameter(format!(
+            "startedBy: at most {STARTED_BY_CHARS_MAX} characters are allowed."
+        )));
     }
     if common.group.is_some_and(|group| group.starts_with("service:")) {
         return Err(ApiError::invalid_parameter("group: a name that begins with 'service:' is reserved for services."));
@@ -225,7 +231,9 @@ fn tags(
             tags.extend(inherited);
         }
         Some("SERVICE") => {
-            return Err(ApiError::invalid_parameter("propagateTags: SERVICE is not valid for a task that no service runs."));
+            return Err(ApiError::invalid_parameter(
+                "propagateTags: SERVICE is not valid for a task that no service runs.",
+            ));
         }
         _ => {}
     }

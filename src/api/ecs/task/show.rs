@@ -175,7 +175,9 @@ fn container(task: &Task, container: &Container, asked: Option<&ContainerDefinit
                 .collect(),
         ),
         health_status: Some(String::from("UNKNOWN")),
-        cpu: Some(overridden("cpu").or_else(|| text(asked.map(|asked| asked.cpu))).unwrap_or_else(|| String::from("0"))),
+        cpu: Some(
+            overridden("cpu").or_else(|| text(asked.map(|asked| asked.cpu))).unwrap_or_else(|| String::from("0")),
+        ),
         memory: overridden("memory").or_else(|| text(asked.and_then(|asked| asked.memory))),
         memory_reservation: overridden("memoryReservation")
             .or_else(|| text(asked.and_then(|asked| asked.memory_reservation))),

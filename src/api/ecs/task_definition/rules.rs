@@ -149,9 +149,8 @@ fn roles(input: &Request) -> Result<(), ApiError> {
 
 /// A role's name, or `arn:PARTITION:iam::ACCOUNT:role/PATH`.
 fn is_role(text: &str) -> bool {
-    let is_name = |name: &str| {
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-/".contains(c))
-    };
+    let is_name =
+        |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_+=,.@-/".contains(c));
     match text.strip_prefix("arn:") {
         None => text.is_empty() || is_name(text),
         Some(rest) => {

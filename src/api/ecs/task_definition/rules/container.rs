@@ -130,7 +130,8 @@ pub fn ports(input: &Request) -> Checked {
 }
 
 fn port_range(container: &wire::ContainerDefinition, range: &str) -> Checked {
-    let bounds = range.split_once('-').and_then(|(from, to)| Some((from.parse::<u16>().ok()?, to.parse::<u16>().ok()?)));
+    let bounds =
+        range.split_once('-').and_then(|(from, to)| Some((from.parse::<u16>().ok()?, to.parse::<u16>().ok()?)));
     match bounds {
         Some((from, to)) if from > 0 && from <= to && usize::from(to - from) < PORT_MAPPINGS_MAX => Ok(()),
         _ => Err(invalid(
@@ -144,7 +145,8 @@ pub fn links(input: &Request) -> Checked {
     for container in containers(input) {
         for link in container.links.iter().flatten() {
             let target = link.split(':').next().unwrap_or_default();
-            let is_other = target != name_of(container) && containers(input).iter().any(|other| name_of(other) == target);
+            let is_other =
+                target != name_of(container) && containers(input).iter().any(|other| name_of(other) == target);
             if !is_other {
                 return Err(ApiError::client(format!("Invalid link {link}")));
             }
@@ -243,7 +245,10 @@ pub fn environment_files(input: &Request) -> Checked {
     for container in containers(input) {
         let files = container.environment_files.as_deref().unwrap_or_default();
         if files.len() > ENVIRONMENT_FILES_MAX {
-            return Err(invalid(container, format_args!("At most {ENVIRONMENT_FILES_MAX} environmentFiles are allowed.")));
+            return Err(invalid(
+                container,
+                format_args!("At most {ENVIRONMENT_FILES_MAX} environmentFiles are allowed."),
+            ));
         }
         if let Some(file) = files.iter().find(|file| !file.value.as_deref().unwrap_or_default().ends_with(".env")) {
             let value = file.value.as_deref().unwrap_or_default();
@@ -261,12 +266,17 @@ pub fn dependencies(input: &Request) -> Checked {
             let wanted = dependency.container_name.as_deref().unwrap_or_default();
             let condition = dependency.condition.as_deref().unwrap_or_default();
             let Some(other) = by_name.get(wanted).filter(|_| wanted != name_of(container)) else {
-                return Err(invalid(container, format_args!("dependsOn names '{wanted}', which is no other container.")));
+                return Err(invalid(
+                    container,
+                    format_args!("dependsOn names '{wanted}', which is no other container."),
+                ));
             };
             if matches!(condition, "COMPLETE" | "SUCCESS") && other.essential != Some(false) {
                 return Err(invalid(
                     container,
-                    format_args!("A {condition} dependency on '{wanted}' is not allowed, because it is an essential container."),
+                    format_args!(
+                        "A {condition} dependency on '{wanted}' is not allowed, because it is an essential container."
+                    ),
                 ));
             }
             if condition == "HEALTHY" && other.health_check.is_none() {

@@ -55,10 +55,17 @@ fn refuses_with_ecs_texts() {
         (vec![("/cpu", json!("300"))], "No Fargate configuration exists for given values."),
         (vec![("/requiresCompatibilities", json!(["EC2"])), ("/cpu", json!("64"))], "Invalid 'cpu' setting for task."),
         (
-            vec![("/requiresCompatibilities", json!(["EC2"])), ("/memory", Value::Null), ("/containerDefinitions/0/memory", Value::Null)],
+            vec![
+                ("/requiresCompatibilities", json!(["EC2"])),
+                ("/memory", Value::Null),
+                ("/containerDefinitions/0/memory", Value::Null),
+            ],
             "Invalid setting for container 'web'. At least one of 'memory' or 'memoryReservation' must be specified.",
         ),
-        (vec![("/containerDefinitions/0/memory", json!(1024))], "The 'memory' setting for container is greater than for the task."),
+        (
+            vec![("/containerDefinitions/0/memory", json!(1024))],
+            "The 'memory' setting for container is greater than for the task.",
+        ),
         (vec![("/containerDefinitions/0/cpu", json!(512))], "Invalid 'cpu' setting for task"),
         (
             vec![("/containerDefinitions/0/portMappings", json!([{"containerPort": 80, "hostPort": 8080}]))],
@@ -70,9 +77,15 @@ fn refuses_with_ecs_texts() {
             "Fargate requires task definition to have execution role ARN to support ECR images.",
         ),
         (vec![("/executionRoleArn", json!("arn:aws:iam::<account>:role/x"))], "Role is not valid"),
-        (vec![("/containerDefinitions/0/mountPoints", json!([{"sourceVolume": "v", "containerPath": "/v"}]))], "Unknown volume 'v'."),
+        (
+            vec![("/containerDefinitions/0/mountPoints", json!([{"sourceVolume": "v", "containerPath": "/v"}]))],
+            "Unknown volume 'v'.",
+        ),
         (vec![("/containerDefinitions/0/privileged", json!(true))], "do not support privileged"),
-        (vec![("/containerDefinitions/0/dependsOn", json!([{"containerName": "x", "condition": "START"}]))], "dependsOn names 'x'"),
+        (
+            vec![("/containerDefinitions/0/dependsOn", json!([{"containerName": "x", "condition": "START"}]))],
+            "dependsOn names 'x'",
+        ),
         (vec![("/containerDefinitions/0/stopTimeout", json!(121))], "'stopTimeout' is 121"),
     ] {
         let error = check(&with(&changes)).expect_err(text);
