@@ -9,12 +9,19 @@
 //! - Nothing is dropped by a deployment: a draining target keeps what it has; a request that meets a target which was just
 //!   stopped, before the guest saw a byte of it, goes to another.
 
+mod answer;
+mod body;
 mod connect;
+mod forward;
 mod group;
+mod headers;
+mod health;
 mod publish;
 mod routes;
 mod spec;
+mod stats;
 mod target;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,16 +30,19 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::AbortHandle;
 
 use crate::model::{Arn, TargetHealth};
 use crate::proxy::publish::Registry;
 use crate::proxy::routes::Routes;
 
+pub use body::{empty, full};
 pub use routes::{Entrance, is_balancer_host, split_port};
 pub use spec::{
     Algorithm, Endpoint, ForwardedFor, IDLE_TIMEOUT, ListenerSpec, LoadBalancerSpec, ProtocolVersion, RoutesSpec,
     TargetGroupSpec, TargetSpec,
 };
+pub use stats::{GroupStats, TargetStats};
 pub use target::{Body, BoxError, LocalTarget, TargetError, TargetKey};
 
 /// Reports that may wait for the control plane. A pass of it takes them all, so this many in one pass is far more than
@@ -66,7 +76,7 @@ pub struct WantedListener {
 pub struct Proxy {
     shared: Arc<Shared>,
     reports: Mutex<Option<mpsc::Receiver<HealthReport>>>,
-    report: mpsc::Sender<HealthReport>,
+    health: AbortHandle,
 }
 
 /// What the data path, the publisher and the health loop have in common.
@@ -90,13 +100,19 @@ impl Proxy {
             wanted: watch::Sender::new(Vec::new()),
             bound: watch::Sender::new(BTreeMap::new()),
         });
-        let _ = control;
-        Arc::new(Proxy { shared, reports: Mutex::new(Some(reports)), report })
+        let health = control.spawn(health::watch(Arc::clone(&shared), report)).abort_handle();
+        Arc::new(Proxy { shared, reports: Mutex::new(Some(reports)), health })
     }
 
     /// Makes `spec`, which is complete, what requests see from now on.
     pub fn publish(&self, spec: &RoutesSpec) {
         self.shared.publish(spec);
+    }
+
+    /// What was counted so far, per target group and target.
+    pub fn stats(&self) -> Vec<GroupStats> {
+        let groups: Vec<_> = self.shared.registry.lock().groups.values().cloned().collect();
+        groups.iter().map(|group| GroupStats::of(group)).collect()
     }
 
     /// What changed at targets, in order. They have one reader: the loop of targets in `control`.
@@ -124,5 +140,11 @@ impl Proxy {
     /// Where listeners are really reached at a port of their own.
     pub fn bound(&self) -> watch::Receiver<BTreeMap<Arn, SocketAddr>> {
         self.shared.bound.subscribe()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.health.abort();
     }
 }

@@ -151,10 +151,6 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    pub fn target(&self) -> &TargetStanding {
-        &self.target
-    }
-
     /// Records what came of the request; the request itself lasts until this is dropped.
     pub fn answered(&self, status: http::StatusCode) {
         let counts = &self.target.counts;

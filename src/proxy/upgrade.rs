@@ -1,0 +1,123 @@
+//! WebSocket and other switches of protocol: after the target's `101` both connections are joined, bytes for bytes.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{Request, Response, Version};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::proxy::body;
+use crate::proxy::headers;
+use crate::proxy::target::{Body, InFlight};
+
+/// A client's wish to switch protocols, with what its connection becomes.
+pub struct Upgrade {
+    protocol: HeaderValue,
+    connection: OnUpgrade,
+}
+
+impl Upgrade {
+    /// Takes the wish out of the request. HTTP/2 has none of this kind.
+    pub fn of<B>(request: &mut Request<B>) -> Option<Upgrade> {
+        if request.version() != Version::HTTP_11 {
+            return None;
+        }
+        let protocol = headers::upgrade(request.headers())?;
+        Some(Upgrade { protocol, connection: hyper::upgrade::on(request) })
+    }
+
+    pub fn protocol(&self) -> HeaderValue {
+        self.protocol.clone()
+    }
+}
+
+/// Hands the target's `101` to the client and joins both connections; the request is in flight until they end.
+pub fn join(client: Upgrade, mut response: Response<Body>, in_flight: InFlight, idle: Duration) -> Response<Body> {
+    let target = hyper::upgrade::on(&mut response);
+    tokio::spawn(async move {
+        let _in_flight = in_flight;
+        let (client, target) = match tokio::try_join!(client.connection, target) {
+            Ok(both) => both,
+            Err(error) => return tracing::debug!(%error, "a switch of protocols ended before it began"),
+        };
+        match copy(client, target, idle).await {
+            Ok((sent, received)) => tracing::debug!(sent, received, "a joined connection ended"),
+            Err(error) => tracing::debug!(%error, "a joined connection was cut off"),
+        }
+    });
+    let switched = response.headers().get(UPGRADE).cloned();
+    headers::remove_hop_by_hop(response.headers_mut());
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Some(protocol) = switched {
+        response.headers_mut().insert(UPGRADE, protocol);
+    }
+    response.map(|_| body::empty())
+}
+
+/// Copies both ways until both ends are done, or nothing moved in either direction for `idle`.
+async fn copy(client: Upgraded, target: Upgraded, idle: Duration) -> io::Result<(u64, u64)> {
+    let clock = Arc::new(Clock { started: Instant::now(), moved_ms: AtomicU64::new(0) });
+    let mut client = Watched { io: TokioIo::new(client), clock: Arc::clone(&clock) };
+    let mut target = Watched { io: TokioIo::new(target), clock: Arc::clone(&clock) };
+    let mut copying = pin!(tokio::io::copy_bidirectional(&mut client, &mut target));
+    loop {
+        let deadline = clock.moved_at() + idle;
+        match tokio::time::timeout_at(deadline, copying.as_mut()).await {
+            Ok(copied) => return copied,
+            Err(_) if clock.moved_at() + idle <= Instant::now() => return Err(io::ErrorKind::TimedOut.into()),
+            Err(_) => {}
+        }
+    }
+}
+
+/// When something last moved.
+struct Clock {
+    started: Instant,
+    moved_ms: AtomicU64,
+}
+
+impl Clock {
+    fn moved_at(&self) -> Instant {
+        self.started + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed))
+    }
+
+    fn moves(&self) {
+        let elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved_ms.store(elapsed_ms, Ordering::Relaxed);
+    }
+}
+
+struct Watched {
+    io: TokioIo<Upgraded>,
+    clock: Arc<Clock>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buffer));
+        self.clock.moves();
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
