@@ -108,7 +108,7 @@ impl Decoder {
                 self.ignored.push(path);
                 continue;
             };
-            if !value.is_null() {
+            if !is_absent(member.shape, &value) {
                 let value = self.step(Step::Member(member.name), |decoder| decoder.value(member.shape, value))?;
                 known.insert(name, value);
             }
@@ -251,6 +251,12 @@ impl Decoder {
     fn coral_path_with(&mut self, step: Step) -> String {
         self.step(step, |decoder| decoder.coral_path())
     }
+}
+
+/// A null says nothing, and neither does an empty word of an enumeration: the skeletons that `aws` generates hold one for
+/// every member, and people send them back with most left as they were.
+fn is_absent(shape: &Shape, value: &Value) -> bool {
+    value.is_null() || matches!(shape, Shape::Enum { .. }) && value == ""
 }
 
 /// The framework knows members by their Java names, which begin in lower case.

@@ -142,3 +142,28 @@ fn dates_are_read_strictly() {
         assert_eq!(parse_date_time(wrong), None, "{wrong}");
     }
 }
+
+/// As botocore signs it, with a session token and a header of its own among what is signed; HTTP/2 has no Host header.
+#[test]
+fn accepts_what_the_sdks_sign() {
+    let authorization = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/eu-west-1/ecs/aws4_request, \
+                         SignedHeaders=amz-sdk-request;content-type;host;x-amz-date;x-amz-security-token;x-amz-target, \
+                         Signature=ec9620063aaa6ee2f558b135e6eee7cb2e8cb4c13cbf6960c6b04fd00130b328";
+    let request = |target: &str| {
+        Request::post(target)
+            .header("x-amz-target", "AmazonEC2ContainerServiceV20141113.CreateCluster")
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("user-agent", "aws-cli/2  x")
+            .header("amz-sdk-request", "attempt=1")
+            .header("x-amz-date", "20150830T123600Z")
+            .header("x-amz-security-token", "token//=")
+            .header("authorization", authorization)
+    };
+    let body = br#"{"clusterName": "a"}"#;
+    let one = request("/").header("host", "127.0.0.1:4566").body(()).unwrap().into_parts().0;
+    assert_eq!(verify(&one, body, &keys(), "ecs", SIGNED_AT).unwrap().region, "eu-west-1");
+    let two = request("http://127.0.0.1:4566/").body(()).unwrap().into_parts().0;
+    assert!(verify(&two, body, &keys(), "ecs", SIGNED_AT).is_ok());
+    let changed = br#"{"clusterName": "b"}"#;
+    assert_eq!(verify(&one, changed, &keys(), "ecs", SIGNED_AT), Err(SignatureError::Mismatch));
+}

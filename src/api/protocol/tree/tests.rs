@@ -66,6 +66,8 @@ fn unknown_members_are_reported_and_nulls_are_absent() {
     assert_eq!(input.cluster, None);
     assert_eq!(input.reason.as_deref(), Some("because"));
     assert_eq!(ignored, ["colour"]);
+    let tree = json!({"family": "f", "containerDefinitions": [], "ipcMode": ""});
+    assert_eq!(strict::<RegisterTaskDefinitionRequest>(tree).unwrap().0.ipc_mode, None);
     let tree = json!({"family": "f", "containerDefinitions": [{"environment": [{"nam": "x"}]}]});
     let (_, ignored) = strict::<RegisterTaskDefinitionRequest>(tree).unwrap();
     assert_eq!(ignored, ["containerDefinitions[0].environment[0].nam"]);
