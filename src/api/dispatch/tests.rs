@@ -5,11 +5,12 @@ use super::*;
 use crate::api::context::scripted_config;
 use crate::api::operation::{operation, reading};
 use crate::api::wire;
+use crate::api::wire::ecs::TagResourceResponse;
 use crate::api::wire::ecs::{Cluster, CreateClusterRequest, CreateClusterResponse, DeleteClusterRequest};
-use crate::api::wire::ecs::{DeleteClusterResponse, StopTaskRequest, StopTaskResponse};
+use crate::api::wire::ecs::{DeleteClusterResponse, StopTaskRequest, StopTaskResponse, TagResourceRequest};
 use crate::api::wire::elbv2::{DescribeLoadBalancersInput, DescribeLoadBalancersOutput, LoadBalancer};
-use crate::model::TaskId;
-use crate::store::View;
+use crate::model::{self, ClusterName, ClusterStatus, TaskId};
+use crate::store::{Key, View};
 use crate::telemetry::Stream;
 
 const NOW: Timestamp = Timestamp(1_440_938_160_000);
@@ -22,6 +23,29 @@ fn create_cluster(cx: &Context, _: &mut View, input: CreateClusterRequest) -> Re
         ..Default::default()
     };
     Ok(CreateClusterResponse { cluster: Some(cluster) })
+}
+
+/// Adds the tag to the only cluster, and makes it first: a change of what it read.
+fn tag_resource(cx: &Context, view: &mut View, input: TagResourceRequest) -> Result<TagResourceResponse, ApiError> {
+    let name: ClusterName = "only".parse().unwrap();
+    let found = view.get::<model::Cluster>(&Key::cluster(&cx.scope, &name));
+    let mut cluster = found.map(|found| (*found).clone()).unwrap_or_else(|| model::Cluster {
+        scope: cx.scope.clone(),
+        name,
+        status: ClusterStatus::Active,
+        created_at: cx.now,
+        tags: Vec::new(),
+        document: serde_json::Map::new(),
+    });
+    for tag in input.tags.unwrap_or_default() {
+        let (key, value) = (tag.key.unwrap_or_default(), tag.value);
+        cluster.tags.push(model::Tag { key, value });
+    }
+    view.put(cluster);
+    match input.resource_arn.as_deref() {
+        Some("refused") => Err(ApiError::invalid_parameter("No.")),
+        _ => Ok(TagResourceResponse {}),
+    }
 }
 
 fn delete_cluster(_: &Context, _: &mut View, _: DeleteClusterRequest) -> Result<DeleteClusterResponse, ApiError> {
@@ -46,10 +70,15 @@ fn describe_load_balancers(
 }
 
 fn api(keys: AccessKeys) -> Api {
+    api_over(Store::in_memory(), keys)
+}
+
+fn api_over(store: Store, keys: AccessKeys) -> Api {
     let ecs = [
         ("CreateCluster", operation(create_cluster)),
         ("DeleteCluster", operation(delete_cluster)),
         ("StopTask", operation(stop_task)),
+        ("TagResource", operation(tag_resource)),
     ];
     let elbv2 = [("DescribeLoadBalancers", reading(describe_load_balancers))];
     let logs = Logs::default();
@@ -58,7 +87,7 @@ fn api(keys: AccessKeys) -> Api {
         Offer { service: &wire::ecs::SERVICE, operations: ecs.into() },
         Offer { service: &wire::elbv2::SERVICE, operations: elbv2.into() },
     ];
-    Api { offers, store: Store::in_memory(), logs, keys, config: Arc::new(scripted_config()) }
+    Api { offers, store, logs, keys, config: Arc::new(scripted_config()) }
 }
 
 fn json_request(operation: &str, body: impl Into<Bytes>) -> Request<Bytes> {
@@ -235,4 +264,30 @@ fn what_the_store_does_not_take_is_told_without_its_reasons() {
         assert_eq!(told.kind, kind);
         assert!(!told.message.contains("tasks") && !told.message.contains("200"), "{told}");
     }
+}
+
+/// The tags of the only cluster.
+fn tags(store: &Store) -> Vec<String> {
+    let scope = Scope { account: "123456789012".parse().unwrap(), region: "us-east-1".parse().unwrap() };
+    let cluster = store.snapshot().get::<model::Cluster>(&Key::cluster(&scope, &"only".parse().unwrap()));
+    cluster.map(|cluster| cluster.tags.iter().map(|tag| tag.key.clone()).collect()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn concurrent_changes_are_all_kept_and_a_refused_one_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open_redb(directory.path()).unwrap();
+    let api = api_over(store.clone(), AccessKeys::default());
+    let call = async |arn: &str, key: String| {
+        let body = json!({"resourceArn": arn, "tags": [{"key": key, "value": ""}]}).to_string();
+        api.call(json_request("TagResource", body), NOW, IdSource::from_seed(1)).await.status()
+    };
+    assert_eq!(call("refused", String::from("never")).await, 400);
+    let calls = (0..20).map(|number| call("only", format!("{number:02}")));
+    assert!(futures_util::future::join_all(calls).await.iter().all(|status| *status == 200));
+    let mut kept = tags(&store);
+    kept.sort();
+    let all: Vec<String> = (0..20).map(|number| format!("{number:02}")).collect();
+    assert_eq!(kept, all);
+    store.close().await.unwrap();
 }
