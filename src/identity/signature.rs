@@ -65,9 +65,17 @@ struct Presented {
     session_token: Option<String>,
 }
 
-/// The scope that a request claims. It decides nothing but the region until the signature is verified.
+/// The scope that a request claims, however little of a signature comes with it. It decides nothing but the region until
+/// the signature is verified.
 pub fn claimed_scope(parts: &Parts) -> Option<CredentialScope> {
-    present(parts).ok().map(|presented| presented.scope)
+    let credential = match parts.headers.get(AUTHORIZATION) {
+        Some(header) => {
+            let (_, after) = header.to_str().ok()?.split_once("Credential=")?;
+            after.split(',').next()?.trim().to_owned()
+        }
+        None => find_parameter(parts.uri.query().unwrap_or_default(), "X-Amz-Credential")?,
+    };
+    parse_scope(&credential).ok()
 }
 
 /// Verifies that the request was signed for `service` by one of the `keys`.
@@ -142,10 +150,7 @@ fn of_header(text: &str, date_time: &str) -> Result<Presented, SignatureError> {
 }
 
 fn of_query(query: &str) -> Result<Presented, SignatureError> {
-    let find = |name: &str| {
-        let mut pairs = form_urlencoded::parse(query.as_bytes());
-        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-    };
+    let find = |name: &str| find_parameter(query, name);
     match find("X-Amz-Algorithm") {
         None => return Err(SignatureError::Missing),
         Some(algorithm) if algorithm != ALGORITHM => {
@@ -167,6 +172,11 @@ fn of_query(query: &str) -> Result<Presented, SignatureError> {
         expires: Some(Duration::from_secs(expires)),
         session_token: find("X-Amz-Security-Token"),
     })
+}
+
+fn find_parameter(query: &str, name: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 fn parse_scope(credential: &str) -> Result<CredentialScope, SignatureError> {

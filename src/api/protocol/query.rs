@@ -16,9 +16,6 @@ use crate::api::shape::{Member, Shape};
 /// The name of a map's entries that are not flattened.
 const ENTRY: &str = "entry";
 
-/// Parameters that name the request, or belong to its signature, and are no member of any input.
-const ENVELOPE: [&str; 2] = ["Action", "Version"];
-
 /// The parameters of a request.
 #[derive(Debug, Default, PartialEq)]
 pub struct Form<'a> {
@@ -47,7 +44,8 @@ pub fn parse<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<Form<'a>, 
         match name.as_ref() {
             "Action" => form.action = Some(value),
             "Version" => form.version = Some(value),
-            name if ENVELOPE.contains(&name) || name.starts_with("X-Amz-") => {}
+            // Parts of a signature, no member of any input.
+            name if name.starts_with("X-Amz-") => {}
             name => form.root.insert(name, value.into_owned())?,
         }
     }

@@ -132,6 +132,9 @@ fn accepts_presigned_urls_until_they_expire() {
 fn the_claimed_scope_needs_no_key() {
     assert_eq!(claimed_scope(&vanilla("GET", "/", "whatever")).unwrap().service, "service");
     assert_eq!(claimed_scope(&presigned(60, None)).unwrap().region, "eu-west-1");
+    let careless = "AWS4-HMAC-SHA256 Credential=a/20260101/eu-north-1/ecs/aws4_request";
+    let careless = Request::get("/").header("authorization", careless).body(()).unwrap().into_parts().0;
+    assert_eq!(claimed_scope(&careless).unwrap().region, "eu-north-1");
     assert_eq!(claimed_scope(&Request::get("/").body(()).unwrap().into_parts().0), None);
 }
 
