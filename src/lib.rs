@@ -38,6 +38,8 @@
 //! The modules follow in reading order; `tests/architecture.rs` enforces who may import whom.
 
 pub mod api;
+#[cfg(feature = "host")]
+pub mod front;
 pub mod identity;
 pub mod model;
 pub mod network;
