@@ -31,7 +31,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves a connection to its end.
 pub async fn serve(accepted: Accepted) {
-    let Accepted { stream, peer, dispatch, site, mut closing, permit } = accepted;
+    let Accepted { stream, peer, dispatch, site, closing, permit } = accepted;
     let _permit = permit;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
@@ -42,7 +42,7 @@ pub async fn serve(accepted: Accepted) {
     let spoken = tokio::select! {
         spoken = tokio::time::timeout(HEAD_TIMEOUT, spoken(&stream)) => spoken,
         // Nothing was asked yet.
-        _ = closing.wait_for(|closing| *closing) => return,
+        () = closing.cancelled() => return,
     };
     let builder = match spoken {
         Ok(Ok(spoken)) => builder(spoken),
@@ -57,7 +57,7 @@ pub async fn serve(accepted: Accepted) {
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = closing.wait_for(|closing| *closing) => {
+        () = closing.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::front::dispatch::Dispatch;
 use crate::front::workers::{Accepted, Workers};
@@ -38,12 +39,12 @@ pub struct Opener {
 
 /// An open socket. Dropped or closed, it accepts no more, and its connections end after what they are answering.
 pub struct Opened {
-    closing: watch::Sender<bool>,
+    closing: CancellationToken,
 }
 
 impl Opened {
     pub fn close(&self) {
-        self.closing.send_replace(true);
+        self.closing.cancel();
     }
 }
 
@@ -68,20 +69,20 @@ impl Opener {
     }
 
     pub fn open(&self, listener: TcpListener, site: Site) -> Opened {
-        let (closing, closed) = watch::channel(false);
-        self.control.spawn(self.clone().accept(listener, Arc::new(site), closed));
+        let closing = CancellationToken::new();
+        self.control.spawn(self.clone().accept(listener, Arc::new(site), closing.clone()));
         Opened { closing }
     }
 
     /// At the limit of connections nothing more is accepted: who waits does so in the kernel's queue.
-    async fn accept(self, listener: TcpListener, site: Arc<Site>, mut closing: watch::Receiver<bool>) {
+    async fn accept(self, listener: TcpListener, site: Arc<Site>, closing: CancellationToken) {
         loop {
             let accepted = async {
                 let permit = Arc::clone(&self.connections).acquire_owned().await.ok()?;
                 Some((permit, listener.accept().await))
             };
             let accepted = tokio::select! {
-                _ = closing.wait_for(|closing| *closing) => return,
+                () = closing.cancelled() => return,
                 accepted = accepted => accepted,
             };
             match accepted {

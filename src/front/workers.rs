@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::front::connection;
@@ -26,8 +27,8 @@ pub struct Accepted {
     pub peer: SocketAddr,
     pub dispatch: Arc<Dispatch>,
     pub site: Arc<Site>,
-    /// Becomes true when the socket that it came in at closes.
-    pub closing: watch::Receiver<bool>,
+    /// Cancelled when the socket that it came in at closes.
+    pub closing: CancellationToken,
     /// Its place among the connections that may be open.
     pub permit: OwnedSemaphorePermit,
 }
