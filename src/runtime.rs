@@ -7,11 +7,14 @@
 //! - A task inherits nothing of the host: no environment, no files, no credentials, no network but its own address.
 
 pub mod capacity;
+pub mod compile;
 pub mod cpu;
 pub mod engine;
+pub mod exit;
 pub mod guest;
 pub mod image;
 pub mod memory;
+pub mod sandbox;
 pub mod sockets;
 pub mod spec;
 pub mod task;
@@ -21,9 +24,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::network::Table;
+use crate::runtime::capacity::{Permits, Readings};
+use crate::runtime::compile::Compiler;
+use crate::runtime::cpu::CpuScheduler;
+use crate::runtime::engine::Engines;
+use crate::runtime::guest::GuestThreads;
+use crate::runtime::image::Images;
+use crate::runtime::image::load::Loader;
+use crate::runtime::image::source::Sources;
+use crate::runtime::sandbox::linker::Linkers;
 
 pub use capacity::Capacity;
 pub use guest::handler::Handler;
@@ -85,16 +97,47 @@ pub struct Runtime {
 /// What all tasks of the node share.
 pub struct Node {
     capacity: Capacity,
+    /// Where the loops of tasks run: above the guests' priority, so that a stop is never behind a spinning guest.
     control: Handle,
+    guests: GuestThreads,
+    engines: Engines,
+    permits: Permits,
+    cpu: CpuScheduler,
+    images: Images,
+    network: Table,
+    logs: Arc<dyn LogSink>,
+    /// Tells idle instances that somebody waits for a slot.
+    pressure: Arc<Notify>,
 }
 
 impl Runtime {
     /// Makes the engines and the guest threads. The loops of tasks run on the async runtime that this is called in.
     pub fn start(config: RuntimeConfig, logs: Arc<dyn LogSink>, network: Table) -> Result<Runtime, RuntimeError> {
-        let _ = (logs, network);
         let control = Handle::try_current().map_err(|_| RuntimeError::NoAsyncRuntime)?;
-        let capacity = Capacity::compute(&capacity::Readings::take(config.memory_bytes), config.instances_max);
-        Ok(Runtime { node: Arc::new(Node { capacity, control }) })
+        let capacity = Capacity::compute(&Readings::take(config.memory_bytes), config.instances_max);
+        let guests = GuestThreads::start(config.cores).map_err(RuntimeError::Threads)?;
+        let engine = |error| RuntimeError::Engine(capacity, error);
+        let engines = Engines::new(&capacity).map_err(engine)?;
+        let linkers = Linkers::new(&engines).map_err(engine)?;
+        let compiler = Compiler::new(&config.data_dir, config.compile)
+            .map_err(|source| RuntimeError::DataDir { path: config.data_dir.clone(), source })?;
+        tracing::info!(%capacity, pagemap_scan = engines.pagemap_scan, "this node can hold");
+        let node = Node {
+            capacity,
+            cpu: CpuScheduler::new(config.cores, &control),
+            images: Images::new(
+                Sources::new(config.aliases, config.image_dir),
+                Loader::new(engines.clone(), linkers, Arc::new(compiler)),
+            ),
+            permits: Permits::new(&capacity),
+            control,
+            guests,
+            engines,
+            network,
+            logs,
+            pressure: Arc::default(),
+        };
+        Ok(Runtime { node: Arc::new(node) })
     }
 
     /// How many instances this node can hold; its `Display` says what limits it.
@@ -102,13 +145,13 @@ impl Runtime {
         &self.node.capacity
     }
 
-    /// What can be named as an image without a file: aliases and what is built in.
+    /// What can be named as an image without a file: aliases and what is built in. Reads the files of aliases.
     pub fn images(&self) -> Vec<ImageSummary> {
-        Vec::new()
+        self.node.images.summaries()
     }
 
     /// Starts a task. The receiver never misses a report, and closes after [`Report::Ended`].
     pub fn run(&self, spec: TaskSpec) -> (RunningTask, mpsc::Receiver<Report>) {
-        task::start(self.node.control.clone(), spec)
+        task::start(&self.node, spec)
     }
 }

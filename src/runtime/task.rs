@@ -1,41 +1,329 @@
-//! The life of one task.
+//! The life of one task, from the pull of its images to the release of everything that it held.
 
-use tokio::runtime::Handle;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use crate::runtime::guest::handler::Handler;
-use crate::runtime::spec::{Report, TaskSpec, Usage};
+use crate::model::{Exit, StartFailure, TaskId};
+use crate::network::{Address, Protocol};
+use crate::runtime::Node;
+use crate::runtime::cpu::TaskCpu;
+use crate::runtime::guest::handler::{Handler, HandlerContainer, Parts, acquire_under_pressure};
+use crate::runtime::guest::listen::{Listening, listen};
+use crate::runtime::guest::program::Program;
+use crate::runtime::image::load::Image;
+use crate::runtime::memory::MemoryMeter;
+use crate::runtime::sandbox::Sandbox;
+use crate::runtime::sockets::TaskNetwork;
+use crate::runtime::spec::{Binding, ContainerSpec, GuestKind, Report, TaskSpec, Usage};
 
-/// A task that was started. Dropping it does not stop the task.
+/// A task that was started. A cheap handle; dropping it does not stop the task.
 #[derive(Clone)]
-pub struct RunningTask {}
+pub struct RunningTask {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    stop: CancellationToken,
+    kill: CancellationToken,
+    cpu: TaskCpu,
+    memory: MemoryMeter,
+    instances: Arc<AtomicU64>,
+    handlers: Mutex<HashMap<String, Handler>>,
+    /// Requests of handlers, also of those that have ended.
+    requests: Arc<AtomicU64>,
+}
 
 impl RunningTask {
     /// Asks politely: handlers finish what they have, programs see the end of their standard input; what still runs
     /// after its `stop_timeout` is cut off.
-    pub fn stop(&self) {}
+    pub fn stop(&self) {
+        self.shared.stop.cancel();
+    }
 
     /// Cuts everything off.
-    pub fn kill(&self) {}
+    pub fn kill(&self) {
+        self.shared.kill.cancel();
+    }
 
     /// The handler of this container, once it started and until it stopped.
     pub fn handler(&self, container: &str) -> Option<Handler> {
-        let _ = container;
-        None
+        self.shared.handlers.lock().get(container).cloned()
     }
 
     pub fn usage(&self) -> Usage {
-        Usage::default()
+        Usage {
+            cpu: Duration::from_nanos(self.shared.cpu.usage().charged_ns),
+            memory_bytes: self.shared.memory.held(),
+            memory_peak_bytes: self.shared.memory.peak(),
+            instances: self.shared.instances.load(Ordering::Relaxed),
+            requests: self.shared.requests.load(Ordering::Relaxed),
+        }
     }
 }
 
-/// See [`crate::runtime::Runtime::run`].
-pub fn start(control: Handle, spec: TaskSpec) -> (RunningTask, mpsc::Receiver<Report>) {
-    let (reports, receiver) = mpsc::channel(1);
-    control.spawn(async move {
-        drop(spec);
-        // The receiver is gone where nobody wants to know.
-        let _ = reports.send(Report::Ended).await;
-    });
-    (RunningTask {}, receiver)
+/// Reports of a task with so many containers: none is ever waited for, and none is lost.
+fn reports_max(containers: usize) -> usize {
+    const OF_TASK: usize = 3;
+    const OF_CONTAINER: usize = 3;
+    OF_TASK + OF_CONTAINER * containers
 }
+
+/// See [`crate::runtime::Runtime::run`].
+pub fn start(node: &Arc<Node>, spec: TaskSpec) -> (RunningTask, mpsc::Receiver<Report>) {
+    let (sender, receiver) = mpsc::channel(reports_max(spec.containers.len()));
+    let shared = Arc::new(Shared {
+        stop: CancellationToken::new(),
+        kill: CancellationToken::new(),
+        cpu: node.cpu.task(spec.cpu_units, spec.cpu_capped),
+        memory: MemoryMeter::task(spec.memory_bytes),
+        instances: Arc::default(),
+        handlers: Mutex::default(),
+        requests: Arc::default(),
+    });
+    let life = Life { node: Arc::clone(node), shared: Arc::clone(&shared), reports: Reports(sender) };
+    node.control.spawn(life.live(spec));
+    (RunningTask { shared }, receiver)
+}
+
+#[derive(Clone)]
+struct Reports(mpsc::Sender<Report>);
+
+impl Reports {
+    /// The channel holds all that a task reports, so this fails only when nobody wants to know.
+    fn send(&self, report: Report) {
+        let _ = self.0.try_send(report);
+    }
+
+    fn stopped(&self, container: &str, exit: Exit) {
+        self.send(Report::ContainerStopped { container: container.to_owned(), exit });
+    }
+}
+
+struct Life {
+    node: Arc<Node>,
+    shared: Arc<Shared>,
+    reports: Reports,
+}
+
+impl Life {
+    async fn live(self, spec: TaskSpec) {
+        let TaskSpec { id, address, containers, .. } = spec;
+        self.reports.send(Report::PullStarted);
+        let images = self.pull(&containers).await;
+        self.reports.send(Report::PullStopped);
+        match all_or_failures(&containers, images) {
+            Ok(images) => self.run(id, address, containers, images).await,
+            Err(failures) => {
+                for (container, failure) in containers.iter().zip(failures) {
+                    self.reports.stopped(&container.name, Exit::CouldNotStart(failure));
+                }
+                drop(address);
+            }
+        }
+        let Life { node, shared, reports } = self;
+        drop((node, shared));
+        reports.send(Report::Ended);
+    }
+
+    async fn pull(&self, containers: &[ContainerSpec]) -> Vec<Result<Arc<Image>, StartFailure>> {
+        let pulls = join_all(containers.iter().map(|container| async {
+            let image = self.node.images.pull(&container.image, container.may_name_any_file).await?;
+            self.reports.send(Report::Resolved {
+                container: container.name.clone(),
+                digest: image.digest.clone(),
+                kind: image.kind(),
+            });
+            Ok(image)
+        }));
+        tokio::select! {
+            biased;
+            () = self.cancelled() => containers.iter().map(|_| Err(stopped_before())).collect(),
+            images = pulls => images,
+        }
+    }
+
+    /// All containers at once: whether one waits for another is decided above.
+    async fn run(&self, id: TaskId, address: Address, containers: Vec<ContainerSpec>, images: Vec<Arc<Image>>) {
+        let ports = containers.iter().flat_map(|container| container.ports.iter().copied());
+        let network = TaskNetwork::new(address, ports);
+        let mut running: FuturesUnordered<_> = containers
+            .into_iter()
+            .zip(images)
+            .enumerate()
+            .map(|(number, (container, image))| {
+                let sandbox = self.sandbox(id, &container, &network);
+                self.container(number, container, image, sandbox)
+            })
+            .collect();
+        drop(network);
+        while let Some((name, exit)) = running.next().await {
+            self.shared.handlers.lock().remove(&name);
+            self.reports.stopped(&name, exit);
+        }
+    }
+
+    fn sandbox(&self, id: TaskId, container: &ContainerSpec, network: &TaskNetwork) -> Arc<Sandbox> {
+        let mut args = vec![container.image.clone()];
+        args.extend(container.args.iter().cloned());
+        Arc::new(Sandbox {
+            task: id,
+            container: Arc::from(container.name.as_str()),
+            args,
+            environment: container.environment.clone(),
+            fuel: container.fuel,
+            memory: self.shared.memory.container(container.memory_bytes),
+            network: network.another(),
+            logs: Arc::clone(&self.node.logs),
+            instances: Arc::clone(&self.shared.instances),
+        })
+    }
+
+    /// The life of one container; when it ends, nothing of it is left.
+    async fn container(
+        &self,
+        number: usize,
+        container: ContainerSpec,
+        image: Arc<Image>,
+        sandbox: Arc<Sandbox>,
+    ) -> (String, Exit) {
+        let name = container.name.clone();
+        let room = sandbox.memory.capacity();
+        if image.initial_memory_bytes > room {
+            let message = format!(
+                "image '{}' begins with {} bytes of memory, and the container may have {room}",
+                container.image, image.initial_memory_bytes
+            );
+            return (name, Exit::CouldNotStart(StartFailure::CannotCreate(message)));
+        }
+        let runtime_id = format!("{}-{number:010}", sandbox.task);
+        let exit = match image.kind() {
+            GuestKind::Program => self.program(container, image, sandbox, runtime_id).await,
+            GuestKind::Handler => self.handler(container, image, sandbox, runtime_id).await,
+        };
+        (name, exit)
+    }
+
+    async fn program(
+        &self,
+        container: ContainerSpec,
+        image: Arc<Image>,
+        sandbox: Arc<Sandbox>,
+        runtime_id: String,
+    ) -> Exit {
+        // On a full node a program waits; it is not running before it has its slot.
+        let permit = tokio::select! {
+            biased;
+            () = self.cancelled() => return Exit::CouldNotStart(stopped_before()),
+            permit = acquire_under_pressure(&self.node.permits, &image, &self.node.pressure) => permit,
+        };
+        self.started(&container, runtime_id, Vec::new());
+        let program = Program {
+            engine: self.node.engines.get(image.engine).clone(),
+            cpu: self.shared.cpu.container(container.cpu_weight),
+            stop_timeout: container.stop_timeout,
+            sandbox,
+            image,
+            permit,
+        };
+        program.run(self.node.guests.handle(), self.shared.stop.clone(), self.shared.kill.clone()).await
+    }
+
+    async fn handler(
+        &self,
+        container: ContainerSpec,
+        image: Arc<Image>,
+        sandbox: Arc<Sandbox>,
+        runtime_id: String,
+    ) -> Exit {
+        let address = sandbox.network.address().clone();
+        let served = HandlerContainer::start(Parts {
+            engine: self.node.engines.get(image.engine).clone(),
+            permits: self.node.permits.clone(),
+            cpu: self.shared.cpu.container(container.cpu_weight),
+            guests: self.node.guests.handle().clone(),
+            pressure: Arc::clone(&self.node.pressure),
+            keep_instances: container.keep_instances,
+            requests: Arc::clone(&self.shared.requests),
+            sandbox,
+            image,
+        });
+        let mut listening = Vec::new();
+        for (port, _) in container.ports.iter().filter(|(_, protocol)| *protocol == Protocol::Tcp) {
+            match self.listen(served.handler(), &address, *port).await {
+                Ok(open) => listening.push(open),
+                Err(error) => {
+                    let message = format!("cannot open port {port} on {}: {error}", address.ip());
+                    return Exit::CouldNotStart(StartFailure::ResourceInitialization(message));
+                }
+            }
+        }
+        drop(address);
+        self.shared.handlers.lock().insert(container.name.clone(), served.handler());
+        self.started(&container, runtime_id, listening.iter().map(|open| open.binding.clone()).collect());
+        let (stop, kill) = (self.shared.stop.clone(), self.shared.kill.clone());
+        let run = served.run(stop.clone(), kill, container.stop_timeout);
+        let close = async {
+            stop.cancelled().await;
+            drop(listening);
+        };
+        // The ports close first, so that no new connection meets a handler that has stopped.
+        let (exit, ()) = tokio::join!(run, async {
+            tokio::select! {
+                () = close => {}
+                () = self.shared.kill.cancelled() => {}
+            }
+        });
+        exit
+    }
+
+    /// On the guest threads, where its connections are served.
+    async fn listen(&self, handler: Handler, address: &Address, port: u16) -> std::io::Result<Listening> {
+        let (table, address) = (self.node.network.clone(), address.clone());
+        let opening = self.node.guests.handle().spawn(async move { listen(handler, &table, &address, port).await });
+        opening.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+
+    fn started(&self, container: &ContainerSpec, runtime_id: String, bindings: Vec<Binding>) {
+        self.reports.send(Report::ContainerStarted { container: container.name.clone(), runtime_id, bindings });
+    }
+
+    async fn cancelled(&self) {
+        tokio::select! {
+            () = self.shared.stop.cancelled() => {}
+            () = self.shared.kill.cancelled() => {}
+        }
+    }
+}
+
+fn stopped_before() -> StartFailure {
+    StartFailure::CannotCreate(String::from("the task was stopped before the container started"))
+}
+
+/// No container starts where another's image is missing: the task cannot become what was asked for.
+fn all_or_failures(
+    containers: &[ContainerSpec],
+    images: Vec<Result<Arc<Image>, StartFailure>>,
+) -> Result<Vec<Arc<Image>>, Vec<StartFailure>> {
+    let failed = images.iter().position(Result::is_err);
+    let Some(failed) = failed.and_then(|index| containers.get(index)) else {
+        return Ok(images.into_iter().filter_map(Result::ok).collect());
+    };
+    let because = format!("not started, because the image of container {} could not be had", failed.name);
+    let failure = |image: Result<_, StartFailure>| match image {
+        Ok(_) => StartFailure::CannotCreate(because.clone()),
+        Err(failure) => failure,
+    };
+    Err(images.into_iter().map(failure).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! What a guest runs in. There is one way to make a store, so no limit can be forgotten on a path that somebody adds.
+//!
+//! A guest inherits nothing of the host: its environment and arguments are those of its container, its output goes to the
+//! task's log, its standard input is empty, its files are what it was given, its network is its task's own address.
+
+pub mod linker;
+pub mod outgoing;
+pub mod stdio;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::model::TaskId;
+use crate::runtime::memory::{MemoryLimiter, MemoryMeter, Reservation, Slots};
+use crate::runtime::sandbox::outgoing::Outgoing;
+use crate::runtime::sandbox::stdio::{LogOutput, Stdin};
+use crate::runtime::sockets::{self, SocketsView, TaskNetwork};
+use crate::runtime::spec::{LogSink, Stream};
+
+/// Fuel ends a poll after 0.1 to 0.45 ms of work, at 1 % of overhead (measured: a tenth of it costs 11 %, ten times as
+/// much delays others by milliseconds).
+const POLL_FUEL: u64 = 1_000_000;
+/// What one host call may make the host copy. The largest that a well-meant guest does is a chunk of 1 MiB of a body.
+const HOST_CALL_BYTES_MAX: usize = 16 << 20;
+/// Handles (streams, requests, sockets, headers) that a guest may hold: some 100 bytes each on the host.
+const RESOURCES_MAX: usize = 65_536;
+/// Headers of one message, as the host keeps them: the proxies in front allow 64 KiB.
+const FIELDS_BYTES_MAX: usize = 128 << 10;
+
+/// What every instance of a container is made of.
+pub struct Sandbox {
+    pub task: TaskId,
+    pub container: Arc<str>,
+    pub args: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    pub fuel: Option<u64>,
+    pub memory: MemoryMeter,
+    pub network: TaskNetwork,
+    pub logs: Arc<dyn LogSink>,
+    /// The task's live instances.
+    pub instances: Arc<AtomicU64>,
+}
+
+/// The data of a store: one guest's host.
+pub struct Guest {
+    pub memory: MemoryLimiter,
+    /// For all worlds: WASI 0.2 and 0.3 use the context and the table within.
+    pub wasi: WasiP1Ctx,
+    http: WasiHttpCtx,
+    outgoing: Outgoing,
+    network: TaskNetwork,
+    _live: Live,
+}
+
+/// One of the task's live instances.
+struct Live(Arc<AtomicU64>);
+
+impl Live {
+    fn begin(instances: &Arc<AtomicU64>) -> Live {
+        instances.fetch_add(1, Ordering::Relaxed);
+        Live(Arc::clone(instances))
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Sandbox {
+    /// A store bounded in memory, in host calls, in handles and in the length of a poll: there is no other way to make one.
+    /// `admitted` is the memory that was set aside for it.
+    pub fn store(
+        &self,
+        engine: &Engine,
+        stdin: Stdin,
+        admitted: Option<Reservation>,
+    ) -> wasmtime::Result<Store<Guest>> {
+        let memory = MemoryLimiter::new(self.memory.clone(), Slots::LARGEST, admitted);
+        let guest = Guest {
+            memory,
+            wasi: self.wasi(stdin),
+            http: http_limits(),
+            outgoing: Outgoing::default(),
+            network: self.network.another(),
+            _live: Live::begin(&self.instances),
+        };
+        let mut store = Store::new(engine, guest);
+        store.limiter(|guest| &mut guest.memory);
+        store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
+        // The share of the processor decides when the next poll may begin.
+        store.fuel_async_yield_interval(Some(POLL_FUEL))?;
+        self.refuel(&mut store)?;
+        Ok(store)
+    }
+
+    /// Gives the whole budget, for a run or for a request.
+    pub fn refuel(&self, store: &mut Store<Guest>) -> wasmtime::Result<()> {
+        store.set_fuel(self.fuel.unwrap_or(u64::MAX))
+    }
+
+    fn wasi(&self, stdin: Stdin) -> WasiP1Ctx {
+        let mut builder = WasiCtx::builder();
+        builder
+            .args(&self.args)
+            .envs(&self.environment)
+            .stdin(stdin)
+            .stdout(self.output(Stream::Stdout))
+            .stderr(self.output(Stream::Stderr))
+            // Files are read on threads that may wait; a guest's own thread serves others.
+            .allow_blocking_current_thread(false);
+        sockets::configure(&self.network, &mut builder);
+        let mut wasi = builder.build_p1();
+        wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
+        wasi
+    }
+
+    fn output(&self, stream: Stream) -> LogOutput {
+        LogOutput::new(Arc::clone(&self.logs), self.task, Arc::clone(&self.container), stream)
+    }
+}
+
+fn http_limits() -> WasiHttpCtx {
+    let mut http = WasiHttpCtx::new();
+    http.set_field_size_limit(FIELDS_BYTES_MAX);
+    http
+}
+
+impl Guest {
+    /// Whether its limiter refused it memory; it then ended because of that.
+    pub fn memory_refused(&self) -> bool {
+        self.memory.out_of_memory().is_some()
+    }
+
+    pub fn table(&mut self) -> &mut ResourceTable {
+        self.wasi.ctx().table
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.ctx()
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.outgoing, table: self.wasi.ctx().table, ctx: &mut self.http }
+    }
+}
+
+impl SocketsView for Guest {
+    fn network(&mut self) -> &mut TaskNetwork {
+        &mut self.network
+    }
+}
