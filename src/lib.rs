@@ -39,6 +39,8 @@
 
 pub mod api;
 #[cfg(feature = "host")]
+pub mod control;
+#[cfg(feature = "host")]
 pub mod front;
 pub mod identity;
 pub mod model;

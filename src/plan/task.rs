@@ -151,4 +151,4 @@ pub fn plan_forgotten<'a>(tasks: impl Iterator<Item = &'a Task>, now: Timestamp)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,7 +7,7 @@ use crate::model::{BootId, NodeId};
 const HERE: Placement = Placement { node: NodeId(1), boot: BootId(1) };
 const NOW: Timestamp = Timestamp(100_000_000);
 
-pub(super) fn task(id: u128) -> Task {
+pub(crate) fn task(id: u128) -> Task {
     Task {
         scope: crate::model::Scope {
             account: "123456789012".parse().unwrap(),

@@ -1,0 +1,159 @@
+//! The loops: observe the store, plan, execute.
+//!
+//! One loop for each concern: the tasks of this node, the services, the targets. Each is woken by the store's revision,
+//! which says that something changed and never what; a pass compares two snapshots and plans only what differs, and a
+//! sweep from time to time plans everything. The decisions are in `plan`; here is what they are carried out with. What a
+//! loop writes is what wakes the next one, so no loop ever calls another.
+//!
+//! ```text
+//!  Service ──services──> Task (wanted) ──tasks──> placement, durable ──> host
+//!     ^                                              Task (facts) <── reports
+//!     └──── Target (health) <──targets──────────────────┘  └──routes──> proxy
+//! ```
+
+pub mod host;
+mod ids;
+mod recover;
+mod services;
+mod shutdown;
+pub mod spec;
+mod targets;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod turn;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::model::task::Placement;
+use crate::model::{BootId, NodeId, Timestamp};
+use crate::network::Table;
+use crate::store::{CommitError, Store};
+use crate::telemetry::logs::Logs;
+
+pub use host::{Balancer, Host, LogsSink, RuntimeHost};
+pub use ids::Ids;
+pub use shutdown::DrainProgress;
+
+/// Tells the time. Real in the server, the paused clock of tokio in tests.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What the loops work with.
+pub struct Config {
+    pub store: Store,
+    pub host: Arc<dyn Host>,
+    pub balancer: Arc<dyn Balancer>,
+    pub network: Table,
+    pub logs: Logs,
+    pub node: NodeId,
+    pub boot: BootId,
+    pub clock: Clock,
+    pub ids: Ids,
+    /// Callers may name any file as an image: true while the server listens on loopback without access keys.
+    pub any_file_image: bool,
+}
+
+/// What the loops share.
+struct Shared {
+    store: Store,
+    host: Arc<dyn Host>,
+    balancer: Arc<dyn Balancer>,
+    network: Table,
+    logs: Logs,
+    placement: Placement,
+    clock: Clock,
+    ids: Ids,
+    any_file_image: bool,
+    phase: watch::Sender<Phase>,
+    running: tasks::RunningTasks,
+}
+
+impl Shared {
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+}
+
+/// Whether new work is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Running,
+    /// The server shuts down: nothing is placed or replaced any more, what runs is stopped.
+    Draining,
+    /// The loops end.
+    Closed,
+}
+
+/// The loops could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot record what became of the tasks of the last run")]
+pub struct StartError(#[source] CommitError);
+
+/// The running loops. Dropping it ends them, as a crash would; `drain` ends them in order.
+pub struct Control {
+    shared: Arc<Shared>,
+    loops: JoinSet<()>,
+    /// Tasks that an earlier run of the server had placed, and that were ended before anything else.
+    pub recovered: usize,
+}
+
+/// Repairs what the last run of the server left, then starts the loops. When this returns, everything that a client may
+/// be told about tasks is true again.
+pub async fn start(config: Config) -> Result<Control, StartError> {
+    let placement = Placement { node: config.node, boot: config.boot };
+    let shared = Arc::new(Shared {
+        store: config.store,
+        host: config.host,
+        balancer: config.balancer,
+        network: config.network,
+        logs: config.logs,
+        placement,
+        clock: config.clock,
+        ids: config.ids,
+        any_file_image: config.any_file_image,
+        phase: watch::Sender::new(Phase::Running),
+        running: tasks::RunningTasks::default(),
+    });
+    let recovered = recover::recover(&shared).await.map_err(StartError)?;
+    let mut loops = JoinSet::new();
+    loops.spawn(turn::run(Arc::clone(&shared), tasks::Tasks::new(Arc::clone(&shared))));
+    loops.spawn(turn::run(Arc::clone(&shared), tasks::Forget::new(Arc::clone(&shared))));
+    loops.spawn(turn::run(Arc::clone(&shared), services::Services::new(Arc::clone(&shared))));
+    loops.spawn(turn::run(Arc::clone(&shared), targets::Targets::new(Arc::clone(&shared))));
+    loops.spawn(turn::run(Arc::clone(&shared), targets::Routes::new(Arc::clone(&shared))));
+    loops.spawn(targets::record_reports(Arc::clone(&shared)));
+    Ok(Control { shared, loops, recovered })
+}
+
+impl Control {
+    /// Stops all tasks politely, with their targets drained first, and the loops after them. What is still there after
+    /// `timeout` is cut off. Services keep their desired counts, and nothing is left for the next start to repair.
+    pub async fn drain(&mut self, timeout: Duration, progress: impl Fn(DrainProgress)) {
+        shutdown::drain(&self.shared, timeout, progress).await;
+        self.loops.shutdown().await;
+    }
+
+    /// Tasks that the host has now.
+    pub fn running(&self) -> usize {
+        self.shared.running.len()
+    }
+
+    /// What a task of this node has used until now.
+    pub fn usage(&self, task: crate::model::TaskId) -> Option<crate::runtime::Usage> {
+        self.shared.host.usage(task)
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.shared.phase.send_replace(Phase::Closed);
+    }
+}

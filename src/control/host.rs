@@ -1,0 +1,138 @@
+//! What the loops need of the node: run and stop tasks, and balance load. Traits, because the whole control plane runs in
+//! tests with a scripted host; here are the real ones, bridges to `runtime` and `proxy`, which know nothing of each other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::control::Clock;
+use crate::model::TaskId;
+use crate::proxy::{Body, HealthReport, LocalTarget, Proxy, RoutesSpec, TargetError};
+use crate::runtime::{Handler, HandlerError, LogSink, Report, RunningTask, Runtime, Stream, TaskSpec, Usage};
+use crate::telemetry::logs::{self, Logs};
+
+/// Runs tasks. It decides nothing; what happens it reports, in the order that `runtime::Report` tells.
+pub trait Host: Send + Sync + 'static {
+    fn start(&self, spec: TaskSpec) -> mpsc::Receiver<Report>;
+    /// Politely: what a task has, it may finish within its `stopTimeout`.
+    fn stop(&self, task: TaskId);
+    /// At once.
+    fn kill(&self, task: TaskId);
+    /// Everything of it was reported: it may be forgotten.
+    fn forget(&self, task: TaskId);
+    /// A container that is a handler, to be called in process while it runs.
+    fn local_target(&self, task: TaskId, container: &str) -> Option<Arc<dyn LocalTarget>>;
+    fn usage(&self, task: TaskId) -> Option<Usage>;
+}
+
+/// Balances load between targets.
+pub trait Balancer: Send + Sync + 'static {
+    /// The complete wanted state.
+    fn publish(&self, routes: &RoutesSpec);
+    /// What changes at targets. Taken once.
+    fn health_reports(&self) -> mpsc::Receiver<HealthReport>;
+}
+
+impl Balancer for Proxy {
+    fn publish(&self, routes: &RoutesSpec) {
+        Proxy::publish(self, routes);
+    }
+
+    fn health_reports(&self) -> mpsc::Receiver<HealthReport> {
+        Proxy::health_reports(self)
+    }
+}
+
+/// The real host.
+pub struct RuntimeHost {
+    runtime: Runtime,
+    /// As many as there are running tasks: `forget` takes out what ended.
+    tasks: Mutex<HashMap<TaskId, RunningTask>>,
+}
+
+impl RuntimeHost {
+    pub fn new(runtime: Runtime) -> RuntimeHost {
+        RuntimeHost { runtime, tasks: Mutex::default() }
+    }
+
+    fn task(&self, task: TaskId) -> Option<RunningTask> {
+        self.tasks.lock().get(&task).cloned()
+    }
+}
+
+impl Host for RuntimeHost {
+    fn start(&self, spec: TaskSpec) -> mpsc::Receiver<Report> {
+        let id = spec.id;
+        let (task, reports) = self.runtime.run(spec);
+        self.tasks.lock().insert(id, task);
+        reports
+    }
+
+    fn stop(&self, task: TaskId) {
+        if let Some(task) = self.task(task) {
+            task.stop();
+        }
+    }
+
+    fn kill(&self, task: TaskId) {
+        if let Some(task) = self.task(task) {
+            task.kill();
+        }
+    }
+
+    fn forget(&self, task: TaskId) {
+        self.tasks.lock().remove(&task);
+    }
+
+    fn local_target(&self, task: TaskId, container: &str) -> Option<Arc<dyn LocalTarget>> {
+        let handler = self.task(task)?.handler(container)?;
+        Some(Arc::new(HandlerTarget(handler)))
+    }
+
+    fn usage(&self, task: TaskId) -> Option<Usage> {
+        Some(self.task(task)?.usage())
+    }
+}
+
+/// A handler of the runtime, as the proxy calls it.
+struct HandlerTarget(Handler);
+
+impl LocalTarget for HandlerTarget {
+    fn call(&self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, TargetError>> {
+        let handler = self.0.clone();
+        Box::pin(async move { handler.call(request).await.map_err(target_error) })
+    }
+}
+
+fn target_error(error: HandlerError) -> TargetError {
+    match error {
+        HandlerError::Trapped(trap) => TargetError::Trapped(trap.message),
+        HandlerError::OutOfMemory => TargetError::OutOfMemory,
+        HandlerError::OutOfFuel => TargetError::OutOfFuel,
+        HandlerError::Overloaded => TargetError::Overloaded,
+        // It was refused before the guest saw it: another target may have it.
+        HandlerError::Stopped => TargetError::NotStarted,
+        HandlerError::InvalidResponse(message) | HandlerError::Failed(message) => TargetError::InvalidResponse(message),
+        error @ HandlerError::InvalidRequest(_) => TargetError::Failed(Box::new(error)),
+    }
+}
+
+/// Where guests print to: the bounded logs of `telemetry`.
+pub struct LogsSink {
+    pub logs: Logs,
+    pub clock: Clock,
+}
+
+impl LogSink for LogsSink {
+    fn write(&self, task: TaskId, container: &str, stream: Stream, line: &str) {
+        let stream = match stream {
+            Stream::Stdout => logs::Stream::Stdout,
+            Stream::Stderr => logs::Stream::Stderr,
+        };
+        self.logs.append(task, container, stream, (self.clock)(), line);
+    }
+}

@@ -1,0 +1,103 @@
+//! A new task of a service, as it is first recorded: wanted, and not placed.
+
+use serde_json::Map;
+
+use crate::control::Ids;
+use crate::model::task::{Container, ContainerStatus, LaunchType, NetworkInterface, ServiceMembership};
+use crate::model::task_definition::NetworkMode;
+use crate::model::{
+    ContainerDefinition, Deployment, DesiredStatus, NodeId, Service, Tag, Task, TaskDefinition, TaskId, TaskStatus,
+    Timestamp,
+};
+
+pub fn new_task(
+    ids: &Ids,
+    service: &Service,
+    deployment: &Deployment,
+    definition: &TaskDefinition,
+    node: NodeId,
+    id: TaskId,
+    at: Timestamp,
+) -> Task {
+    let document = &definition.document;
+    Task {
+        scope: service.scope.clone(),
+        cluster: service.cluster.clone(),
+        id,
+        definition: deployment.definition.clone(),
+        launch_type: deployment.launch_type,
+        capacity_provider: deployment.capacity_provider.clone(),
+        platform_version: deployment.platform_version.clone(),
+        group: format!("service:{}", service.name),
+        started_by: Some(deployment.id.clone()),
+        service: Some(ServiceMembership { service: service.name.clone(), deployment: deployment.id.clone() }),
+        tags: tags(service, definition),
+        overrides: Map::new(),
+        cpu: document.cpu.clone(),
+        memory: document.memory.clone(),
+        enable_execute_command: service.enable_execute_command,
+        desired_status: DesiredStatus::Running,
+        last_status: TaskStatus::Provisioning,
+        // What reserves does so on an instance, and there is one.
+        requested_node: (deployment.launch_type != LaunchType::Fargate).then_some(node),
+        placement: None,
+        interface: interface(ids, deployment, definition),
+        containers: document.container_definitions.iter().map(|container| new_container(ids, container)).collect(),
+        version: 1,
+        created_at: at,
+        connected_at: None,
+        pull_started_at: None,
+        pull_stopped_at: None,
+        started_at: None,
+        stopping_at: None,
+        execution_stopped_at: None,
+        stopped_at: None,
+        stop_code: None,
+        stopped_reason: None,
+    }
+}
+
+fn new_container(ids: &Ids, container: &ContainerDefinition) -> Container {
+    Container {
+        id: ids.uuid(),
+        name: container.name.clone(),
+        image: container.image.clone(),
+        image_digest: None,
+        runtime_id: None,
+        last_status: ContainerStatus::Pending,
+        exit_code: None,
+        reason: None,
+        network_bindings: Vec::new(),
+        is_handler: None,
+    }
+}
+
+fn tags(service: &Service, definition: &TaskDefinition) -> Vec<Tag> {
+    let mut tags = match service.propagate_tags.as_deref() {
+        Some("TASK_DEFINITION") => definition.tags.clone(),
+        Some("SERVICE") => service.tags.clone(),
+        _ => Vec::new(),
+    };
+    if service.enable_ecs_managed_tags {
+        let managed = [("aws:ecs:clusterName", service.cluster.as_str()), ("aws:ecs:serviceName", &service.name)];
+        tags.extend(managed.map(|(key, value)| Tag { key: String::from(key), value: Some(String::from(value)) }));
+    }
+    tags
+}
+
+/// The interface of an `awsvpc` task. Its address comes with its placement.
+fn interface(ids: &Ids, deployment: &Deployment, definition: &TaskDefinition) -> Option<NetworkInterface> {
+    if definition.document.network_mode() != NetworkMode::Awsvpc {
+        return None;
+    }
+    let network = deployment.network_configuration.as_ref();
+    let vpc = network.and_then(|network| network.get("awsvpcConfiguration")).or(network);
+    let subnet = vpc.and_then(|vpc| vpc.get("subnets")?.get(0)?.as_str());
+    Some(NetworkInterface {
+        attachment_id: ids.uuid(),
+        interface_id: ids.eni(),
+        subnet_id: subnet.map(String::from).unwrap_or_default(),
+        mac_address: ids.mac(),
+        address: None,
+    })
+}

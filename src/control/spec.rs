@@ -1,0 +1,215 @@
+//! What the host is told to run: a definition, the task's overrides, and what every task is told about itself.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::model::exit::StartFailure;
+use crate::model::task::LaunchType;
+use crate::model::task_definition::{ContainerDefinition, PortMapping};
+use crate::model::{Task, TaskDefinition, size};
+use crate::network::{Address, Protocol};
+use crate::runtime::{ContainerSpec, TaskSpec};
+
+const MIB: u64 = 1 << 20;
+/// ECS's agent gives a container that asks for none this share.
+const CPU_SHARES_MIN: u32 = 2;
+/// ECS's default `stopTimeout`.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// ECS's limit of the ports of one `containerPortRange`.
+const PORT_RANGE_MAX: u16 = 100;
+
+/// Whether callers may name files of the host as images.
+#[derive(Clone, Copy, Debug)]
+pub struct ImagePolicy {
+    pub any_file: bool,
+}
+
+/// The whole specification of one task.
+pub fn task_spec(
+    task: &Task,
+    definition: &TaskDefinition,
+    address: Address,
+    policy: ImagePolicy,
+) -> Result<TaskSpec, StartFailure> {
+    let document = &definition.document;
+    let containers: Vec<ContainerSpec> = document
+        .container_definitions
+        .iter()
+        .map(|container| container_spec(task, definition, container, &address, policy))
+        .collect::<Result<_, _>>()?;
+    let weights: u32 = containers.iter().map(|container| container.cpu_weight).fold(0, u32::saturating_add);
+    let own_cpu = task.cpu.as_deref().and_then(size::cpu_units);
+    Ok(TaskSpec {
+        id: task.id,
+        address,
+        cpu_units: own_cpu.unwrap_or(weights).max(CPU_SHARES_MIN),
+        // EC2 and EXTERNAL tasks may use what is idle; on Fargate the size is what is paid for.
+        cpu_capped: task.launch_type == LaunchType::Fargate,
+        memory_bytes: task.memory.as_deref().and_then(size::memory_mib).map(|mib| u64::from(mib) * MIB),
+        containers,
+    })
+}
+
+fn container_spec(
+    task: &Task,
+    definition: &TaskDefinition,
+    container: &ContainerDefinition,
+    address: &Address,
+    policy: ImagePolicy,
+) -> Result<ContainerSpec, StartFailure> {
+    let overrides = overrides_of(task, &container.name);
+    let number = |name: &str| overrides.and_then(|given| given.get(name)?.as_u64()).and_then(|n| u32::try_from(n).ok());
+    let mut args = container.entry_point.clone();
+    args.extend(command(overrides).unwrap_or_else(|| container.command.clone()));
+    let mut environment = own_environment(task, definition, container, address);
+    let given = container.environment.iter().map(|pair| (pair.name.clone(), pair.value.clone()));
+    for (name, value) in given.chain(environment_of(overrides)) {
+        set(&mut environment, name, value);
+    }
+    let mut spec = ContainerSpec::new(container.name.clone(), container.image.clone());
+    spec.may_name_any_file = policy.any_file;
+    spec.args = args;
+    spec.environment = environment;
+    spec.cpu_weight = number("cpu").unwrap_or(container.cpu).max(CPU_SHARES_MIN);
+    spec.memory_bytes = number("memory").or(container.memory).map(|mib| u64::from(mib) * MIB);
+    spec.ports = ports(container)?;
+    spec.keep_instances = container.keeps_instances();
+    spec.stop_timeout = container.stop_timeout.map_or(STOP_TIMEOUT, |seconds| Duration::from_secs(u64::from(seconds)));
+    Ok(spec)
+}
+
+/// The `containerOverrides` of this container. They were checked against the model when the task was asked for.
+fn overrides_of<'a>(task: &'a Task, container: &str) -> Option<&'a Map<String, Value>> {
+    let overrides = task.overrides.get("containerOverrides")?.as_array()?;
+    overrides
+        .iter()
+        .filter_map(Value::as_object)
+        .find(|given| given.get("name").and_then(Value::as_str) == Some(container))
+}
+
+fn command(overrides: Option<&Map<String, Value>>) -> Option<Vec<String>> {
+    let command = overrides?.get("command")?.as_array().filter(|command| !command.is_empty())?;
+    Some(command.iter().filter_map(Value::as_str).map(String::from).collect())
+}
+
+fn environment_of(overrides: Option<&Map<String, Value>>) -> impl Iterator<Item = (String, String)> {
+    let pairs = overrides.and_then(|given| given.get("environment")?.as_array());
+    pairs.into_iter().flatten().filter_map(|pair| {
+        let name = pair.get("name")?.as_str()?;
+        let value = pair.get("value").and_then(Value::as_str).unwrap_or_default();
+        Some((String::from(name), String::from(value)))
+    })
+}
+
+/// What every container is told about itself; the definition may say otherwise.
+fn own_environment(
+    task: &Task,
+    definition: &TaskDefinition,
+    container: &ContainerDefinition,
+    address: &Address,
+) -> Vec<(String, String)> {
+    let ip = address.ip();
+    let hostname = match container.other.get("hostname").and_then(Value::as_str) {
+        Some(given) => String::from(given),
+        None => format!("ip-{}.{}.compute.internal", ip.to_string().replace('.', "-"), task.scope.region),
+    };
+    [
+        ("AWS_REGION", task.scope.region.to_string()),
+        ("HOSTNAME", hostname),
+        ("CORACLE_CLUSTER", task.cluster.to_string()),
+        ("CORACLE_CONTAINER_NAME", container.name.clone()),
+        ("CORACLE_TASK_ADDRESS", ip.to_string()),
+        ("CORACLE_TASK_ARN", task.arn().into()),
+        ("CORACLE_TASK_DEFINITION", definition.id.to_string()),
+    ]
+    .map(|(name, value)| (String::from(name), value))
+    .to_vec()
+}
+
+fn set(environment: &mut Vec<(String, String)>, name: String, value: String) {
+    match environment.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, known)) => *known = value,
+        None => environment.push((name, value)),
+    }
+}
+
+fn ports(container: &ContainerDefinition) -> Result<Vec<(u16, Protocol)>, StartFailure> {
+    let mut ports = Vec::new();
+    for mapping in &container.port_mappings {
+        let protocol = Protocol::parse(&mapping.protocol).ok_or_else(|| {
+            invalid(container, format!("the protocol '{}' of a port mapping is neither tcp nor udp", mapping.protocol))
+        })?;
+        let range = range(mapping)
+            .ok_or_else(|| invalid(container, String::from("a port mapping names no port, or no range of ports")))?;
+        ports.extend(range.map(|port| (port, protocol)));
+    }
+    Ok(ports)
+}
+
+fn range(mapping: &PortMapping) -> Option<std::ops::RangeInclusive<u16>> {
+    if let Some(port) = mapping.container_port {
+        return Some(port..=port);
+    }
+    let (from, to) = mapping.container_port_range.as_deref()?.split_once('-')?;
+    let (from, to): (u16, u16) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
+    (from <= to && to - from < PORT_RANGE_MAX).then_some(from..=to)
+}
+
+fn invalid(container: &ContainerDefinition, what: String) -> StartFailure {
+    StartFailure::ResourceInitialization(format!("container {}: {what}", container.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{TaskId, Timestamp};
+    use crate::network::Table;
+
+    fn spec(document: Value, change: impl FnOnce(&mut Task)) -> Result<TaskSpec, StartFailure> {
+        let mut task = crate::control::tests::task(1);
+        change(&mut task);
+        let definition = crate::control::tests::definition(document);
+        let address = Table::default().attach(TaskId(1)).unwrap();
+        assert_eq!(task.created_at, Timestamp(0));
+        task_spec(&task, &definition, address, ImagePolicy { any_file: false })
+    }
+
+    #[test]
+    fn overrides_win_over_the_definition_and_the_definition_over_us() {
+        let document = serde_json::json!({"containerDefinitions": [{
+            "name": "web", "image": "nginx", "cpu": 64, "memory": 100, "entryPoint": ["serve"], "command": ["a"],
+            "environment": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}, {"name": "HOSTNAME", "value": "h"}],
+            "portMappings": [{"containerPort": 80}, {"containerPortRange": "90-92", "protocol": "udp"}],
+            "stopTimeout": 5
+        }], "cpu": "256", "memory": "512"});
+        let spec = spec(document, |task| {
+            task.cpu = Some(String::from("512"));
+            task.memory = Some(String::from("1024"));
+            let overrides = serde_json::json!({"containerOverrides": [{
+                "name": "web", "command": ["b", "c"], "memory": 200, "environment": [{"name": "B", "value": "3"}]
+            }]});
+            task.overrides = overrides.as_object().unwrap().clone();
+        })
+        .unwrap();
+        assert_eq!((spec.cpu_units, spec.cpu_capped, spec.memory_bytes), (512, true, Some(1024 * MIB)));
+        let web = &spec.containers[0];
+        assert_eq!(web.args, ["serve", "b", "c"]);
+        assert_eq!((web.cpu_weight, web.memory_bytes, web.stop_timeout.as_secs()), (64, Some(200 * MIB), 5));
+        let value =
+            |name: &str| web.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        assert_eq!((value("A"), value("B"), value("HOSTNAME")), (Some("1"), Some("3"), Some("h")));
+        assert_eq!(value("CORACLE_TASK_DEFINITION"), Some("web:1"));
+        assert_eq!(web.ports.len(), 4);
+        assert_eq!(web.ports[3], (92, Protocol::Udp));
+    }
+
+    #[test]
+    fn a_port_mapping_that_says_nothing_fails_the_start() {
+        for mapping in [serde_json::json!({}), serde_json::json!({"containerPortRange": "9-1"})] {
+            let document =
+                serde_json::json!({"containerDefinitions": [{"name": "web", "image": "i", "portMappings": [mapping]}]});
+            assert!(matches!(spec(document, |_| ()), Err(StartFailure::ResourceInitialization(_))));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the proxy is told: all load balancers, listeners, target groups and targets, whenever one of them changes.
+//!
+//! A target of a task is where its task is: a handler is called in process, a program at the real socket behind its
+//! address, as the network's table says. A program that is RUNNING may not listen yet, and the table wakes nobody, so
+//! while a target is not to be reached it is looked up again soon.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::control::Shared;
+use crate::control::turn::{Concern, Passed, Turn};
+use crate::model::target::TargetTask;
+use crate::model::{Listener, LoadBalancer, Scope, Target, TargetGroup, Task};
+use crate::network::Protocol;
+use crate::proxy::{Endpoint, ListenerSpec, LoadBalancerSpec, RoutesSpec, TargetGroupSpec, TargetSpec};
+use crate::store::{Key, Kind, Prefix, Snapshot};
+
+/// How soon a target that cannot be reached yet is looked up again. A person does not notice it.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+pub struct Routes {
+    shared: Arc<Shared>,
+    /// Targets of the last publication that could not be reached yet.
+    unreachable: usize,
+}
+
+impl Concern for Routes {
+    async fn pass(&mut self, turn: Turn) -> Passed {
+        let changed = turn.changes().is_none_or(|changes| {
+            changes.iter().any(|change| {
+                matches!(change.key.kind(), Kind::LoadBalancer | Kind::Listener | Kind::TargetGroup | Kind::Target)
+            })
+        });
+        if changed || self.unreachable > 0 {
+            self.publish(&turn.now);
+        }
+        Passed { wake_at: (self.unreachable > 0).then(|| turn.at + LOOK_AGAIN), failed: false }
+    }
+}
+
+impl Routes {
+    pub fn new(shared: Arc<Shared>) -> Routes {
+        Routes { shared, unreachable: 0 }
+    }
+
+    fn publish(&mut self, now: &Snapshot) {
+        let routes = RoutesSpec {
+            load_balancers: load_balancers(now),
+            target_groups: now
+                .list::<TargetGroup>(&Prefix::all_target_groups())
+                .iter()
+                .map(|group| self.group(now, group))
+                .collect(),
+        };
+        let targets = routes.target_groups.iter().flat_map(|group| &group.targets);
+        self.unreachable =
+            targets.filter(|target| !target.draining && matches!(target.endpoint, Endpoint::NotListening)).count();
+        self.shared.balancer.publish(&routes);
+    }
+
+    fn group(&self, now: &Snapshot, group: &TargetGroup) -> TargetGroupSpec {
+        let check_port: Option<u16> = group.health_check.port.parse().ok();
+        let targets = now.list::<Target>(&Prefix::targets(&group.scope, &group.name));
+        let targets = targets.iter().map(|target| {
+            let check = check_port.filter(|port| *port != target.port);
+            TargetSpec {
+                address: target.address,
+                port: target.port,
+                task: target.task.as_ref().map(|of| of.task),
+                endpoint: self.endpoint(now, target, target.port),
+                check: check.map(|port| self.endpoint(now, target, port)),
+                draining: target.draining_since.is_some(),
+            }
+        });
+        TargetGroupSpec::new(group, targets.collect())
+    }
+
+    /// How a port of a target is reached.
+    fn endpoint(&self, now: &Snapshot, target: &Target, port: u16) -> Endpoint {
+        match &target.task {
+            Some(of) => self.endpoint_of_task(now, target, of, port),
+            // Registered by a client: an address of a task, or anything else that this machine reaches.
+            None => Endpoint::Tcp(self.real(target.address, port).unwrap_or(SocketAddr::from((target.address, port)))),
+        }
+    }
+
+    fn endpoint_of_task(&self, now: &Snapshot, target: &Target, of: &TargetTask, port: u16) -> Endpoint {
+        let task = now.get::<Task>(&Key::task(&target.scope, &of.cluster, of.task));
+        let is_handler = task.as_ref().and_then(|task| task.container(&of.container)?.is_handler);
+        if is_handler == Some(true) {
+            let local = self.shared.host.local_target(of.task, &of.container);
+            return local.map_or(Endpoint::NotListening, Endpoint::Local);
+        }
+        self.real(target.address, port).map_or(Endpoint::NotListening, Endpoint::Tcp)
+    }
+
+    fn real(&self, address: Ipv4Addr, port: u16) -> Option<SocketAddr> {
+        self.shared.network.resolve(address, port, Protocol::Tcp)
+    }
+}
+
+fn load_balancers(now: &Snapshot) -> Vec<LoadBalancerSpec> {
+    let mut listeners: BTreeMap<(Scope, String), Vec<ListenerSpec>> = BTreeMap::new();
+    for listener in now.iter::<Listener>(&Prefix::all_listeners()) {
+        let of = (listener.scope.clone(), listener.load_balancer.clone());
+        listeners.entry(of).or_default().push(ListenerSpec::from(&**listener));
+    }
+    now.iter::<LoadBalancer>(&Prefix::all_load_balancers())
+        .map(|balancer| {
+            let own = listeners.remove(&(balancer.scope.clone(), balancer.name.clone())).unwrap_or_default();
+            LoadBalancerSpec::new(balancer, own)
+        })
+        .collect()
+}
