@@ -65,7 +65,31 @@ struct Shared {
 /// Where commits happen.
 enum Commits {
     InPlace(Mutex<Writer>),
-    Queued(mpsc::Sender<Message>),
+    Queued(WriterThread),
+}
+
+/// The writer's thread and the way to it.
+struct WriterThread {
+    queue: Option<mpsc::Sender<Message>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl WriterThread {
+    async fn send(&self, message: Message) -> Result<(), CommitError> {
+        let queue = self.queue.as_ref().ok_or(CommitError::Closed)?;
+        queue.send(message).await.map_err(|_| CommitError::Closed)
+    }
+}
+
+/// Whoever drops the last handle waits until what is queued is flushed and the backend released, so that it can be opened
+/// again at once.
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the store's writer panicked");
+        }
+    }
 }
 
 impl Store {
@@ -89,10 +113,10 @@ impl Store {
         } else {
             let (sender, queue) = mpsc::channel(QUEUE_MAX);
             let thread = thread::Builder::new().name(String::from("store-writer"));
-            thread
+            let thread = thread
                 .spawn(move || writer.run(queue))
                 .map_err(|source| BackendError::Failed { doing: "start the writer of", source: source.into() })?;
-            Commits::Queued(sender)
+            Commits::Queued(WriterThread { queue: Some(sender), thread: Some(thread) })
         };
         Ok(Store(Arc::new(Shared { published, commits, turn: tokio::sync::Mutex::default() })))
     }
@@ -102,7 +126,8 @@ impl Store {
         Store::open(Memory::default()).expect("an empty backend in memory holds nothing that could be unreadable")
     }
 
-    /// Opens the database in the data directory, or makes one there.
+    /// Opens the database in the data directory, or makes one there. Commits are made on a thread of their own: a runtime
+    /// with paused time would see time pass while it waits for one, so simulations use `Memory`.
     pub fn open_redb(directory: &Path) -> Result<Store, BackendError> {
         Store::open(Redb::open(directory)?)
     }
@@ -130,10 +155,9 @@ impl Store {
         let transaction = Transaction::of(view)?;
         match &self.0.commits {
             Commits::InPlace(writer) => writer.lock().commit_in_place(transaction),
-            Commits::Queued(queue) => {
+            Commits::Queued(writer) => {
                 let (answer, answered) = oneshot::channel();
-                let message = Message::Commit(Box::new(transaction), answer);
-                queue.send(message).await.map_err(|_| CommitError::Closed)?;
+                writer.send(Message::Commit(Box::new(transaction), answer)).await?;
                 answered.await.map_err(|_| CommitError::Closed)?
             }
         }
@@ -171,12 +195,13 @@ impl Store {
     }
 
     /// Finishes what is queued, flushes and releases the backend. Later commits answer `Closed`; reads go on.
+    /// Dropping the last handle does the same, blocks for it, and can only log that it failed.
     pub async fn close(&self) -> Result<(), Arc<BackendError>> {
         match &self.0.commits {
             Commits::InPlace(writer) => writer.lock().close(),
-            Commits::Queued(queue) => {
+            Commits::Queued(writer) => {
                 let (answer, answered) = oneshot::channel();
-                if queue.send(Message::Close(answer)).await.is_err() {
+                if writer.send(Message::Close(answer)).await.is_err() {
                     return Ok(());
                 }
                 answered.await.unwrap_or(Ok(()))

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::scene::*;
 use crate::model::Cluster;
 use crate::store::{
-    Backend, BackendError, CommitError, Contents, Key, Memory, Prefix, Put, Revision, Store, TransactError,
+    Backend, BackendError, CommitError, Commits, Contents, Key, Memory, Prefix, Put, Revision, Store, TransactError,
 };
 
 /// Says when a flush has begun and how large it is, then waits to be told how it ends.
@@ -53,6 +53,15 @@ fn put_cluster(store: &Store, name: String) -> tokio::task::JoinHandle<Result<Re
     })
 }
 
+/// Runs the other tasks until `count` of them wait behind the flush that is under way.
+async fn until_queued(store: &Store, count: usize) {
+    let Commits::Queued(writer) = &store.0.commits else { panic!("this backend has a thread") };
+    let queue = writer.queue.as_ref().unwrap();
+    while queue.max_capacity() - queue.capacity() < count {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_visible_before_it_is_durable() {
     let (store, mut flushes, outcome, memory) = scripted();
@@ -76,8 +85,7 @@ async fn transactions_that_wait_share_one_flush() {
     let first = put_cluster(&store, String::from("first"));
     flushes.recv().await;
     let others: Vec<_> = (0..63).map(|place| put_cluster(&store, format!("c{place}"))).collect();
-    // Every other task has run up to where it waits for its answer.
-    tokio::task::yield_now().await;
+    until_queued(&store, 63).await;
     outcome.send(true).unwrap();
     first.await.unwrap().unwrap();
     assert_eq!(flushes.recv().await, Some(63));
@@ -106,7 +114,7 @@ async fn those_in_one_flush_are_judged_by_what_came_before_in_it() {
             })
         })
         .collect();
-    tokio::task::yield_now().await;
+    until_queued(&store, 8).await;
     outcome.send(true).unwrap();
     first.await.unwrap().unwrap();
     assert_eq!(flushes.recv().await, Some(1));
@@ -158,7 +166,7 @@ async fn close_finishes_what_is_queued() {
     let commit = put_cluster(&store, String::from("one"));
     flushes.recv().await;
     let second = put_cluster(&store, String::from("two"));
-    tokio::task::yield_now().await;
+    until_queued(&store, 1).await;
     let closing = tokio::spawn({
         let store = store.clone();
         async move { store.close().await.is_ok() }

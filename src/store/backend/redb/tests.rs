@@ -77,6 +77,23 @@ fn what_was_written_survives_kill_9_at_any_moment() {
 }
 
 #[test]
+fn a_crash_is_noticed() {
+    let closed = |directory: &Path| {
+        let file = OpenOptions::new().read(true).write(true).open(file_of(directory)).unwrap();
+        was_closed(&HeldFile::new(FileBackend::new(file).unwrap()).unwrap()).unwrap()
+    };
+    let directory = filled();
+    assert!(closed(directory.path()));
+    let mut backend = Redb::open(directory.path()).unwrap();
+    backend.write(Revision(6), batch(0, 1)).unwrap();
+    let left = tempfile::tempdir().unwrap();
+    fs::copy(file_of(directory.path()), file_of(left.path())).unwrap();
+    assert!(!closed(left.path()));
+    Box::new(backend).close().unwrap();
+    assert!(closed(directory.path()));
+}
+
+#[test]
 fn a_write_that_tore_is_as_if_it_never_was() {
     let directory = filled();
     let whole = fs::read(file_of(directory.path())).unwrap();
