@@ -3,10 +3,11 @@
 use super::*;
 use crate::store::{Memory, Redb};
 
+/// Opens the same storage as often as a check likes.
 type Open<'a> = &'a dyn Fn() -> Box<dyn Backend>;
+type Check = fn(Open<'_>);
 
-/// Each opens the same storage as often as it likes.
-const CONFORMANCE: &[(&str, fn(Open<'_>))] = &[
+const CONFORMANCE: &[(&str, Check)] = &[
     ("a new one is empty", new_is_empty),
     ("what was written is there after another start", survives),
     ("a batch is in order and the last write of a key stands", last_write_stands),
@@ -84,7 +85,7 @@ fn many(open: Open<'_>) {
             let key = (round * 7 + place * 13) % 101;
             let (key, value) = (key.to_be_bytes(), vec![round as u8; (key * 40) as usize]);
             if (round + place) % 4 == 0 {
-                expected.remove(&key.to_vec());
+                expected.remove(key.as_slice());
                 batch.push(delete(&key));
             } else {
                 expected.insert(key.to_vec(), value.clone());
