@@ -148,3 +148,6 @@ impl Drop for Proxy {
         self.health.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;
