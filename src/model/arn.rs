@@ -88,6 +88,10 @@ impl Arn {
         Arn::elb(scope, format_args!("listener/app/{load_balancer}/{load_balancer_id}/{id}"))
     }
 
+    pub fn listener_rule(scope: &Scope, load_balancer: &str, load_balancer_id: &str, listener: &str, id: &str) -> Arn {
+        Arn::elb(scope, format_args!("listener-rule/app/{load_balancer}/{load_balancer_id}/{listener}/{id}"))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

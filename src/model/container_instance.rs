@@ -20,3 +20,8 @@ impl ContainerInstance {
         Arn::container_instance(&self.scope, &self.cluster, self.node)
     }
 }
+
+/// A node as EC2 would name it: what `instance` targets are registered by.
+pub fn ec2_instance_id(node: NodeId) -> String {
+    format!("i-0{}", &node.to_string()[..16])
+}

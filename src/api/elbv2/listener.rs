@@ -1,0 +1,271 @@
+//! Listeners: ports of a load balancer, and what happens to requests there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::api::context::Context;
+use crate::api::elbv2::{attribute, load_balancer, not_yet, page, reference, tag};
+use crate::api::error::{ApiError, ErrorKind};
+use crate::api::wire::elbv2 as wire;
+use crate::model::load_balancer::Action;
+use crate::model::{Arn, Listener, LoadBalancer, TargetGroup};
+use crate::store::{Key, Prefix, View};
+
+pub mod action;
+
+/// Listeners of one load balancer: ELB's own quota, which also lets them be deleted with it in one transaction.
+const LISTENERS_MAX: usize = 50;
+
+pub fn create(
+    cx: &Context,
+    view: &mut View,
+    input: wire::CreateListenerInput,
+) -> Result<wire::CreateListenerOutput, ApiError> {
+    let load_balancer = reference::load_balancer(cx, view, input.load_balancer_arn.as_deref())?;
+    let protocol = input.protocol.ok_or_else(|| ApiError::validation("A listener protocol must be specified"))?;
+    let port = input.port.ok_or_else(|| ApiError::validation("A listener port must be specified"))?;
+    let port = checked_port(port)?;
+    checked_protocol(&protocol)?;
+    refuse_tls(&input.ssl_policy, &input.certificates, &input.alpn_policy, &input.mutual_authentication)?;
+    let default_actions = action::read(cx, view, input.default_actions, port)?;
+    let tags = tag::given(input.tags.as_deref())?;
+
+    let listeners = of(view, &load_balancer);
+    if let Some(existing) = listeners.iter().find(|listener| listener.port == port) {
+        // Idempotent, as at AWS: the same again is there already.
+        let is_same = existing.protocol == protocol
+            && existing.default_actions == default_actions
+            && tag::same(&existing.tags, &tags);
+        return match is_same {
+            true => Ok(wire::CreateListenerOutput { listeners: Some(vec![shown(existing)]) }),
+            false => Err(duplicate(&load_balancer.arn())),
+        };
+    }
+    if listeners.len() >= LISTENERS_MAX {
+        return Err(ApiError::new(
+            ErrorKind::TooManyListeners,
+            format_args!("A load balancer can have at most {LISTENERS_MAX} listeners"),
+        ));
+    }
+    let listener = Listener {
+        scope: cx.scope.clone(),
+        load_balancer: load_balancer.name.clone(),
+        load_balancer_id: load_balancer.id.clone(),
+        id: cx.ids.hex16(),
+        port,
+        protocol,
+        default_actions,
+        attributes: BTreeMap::new(),
+        tags,
+        created_at: cx.now,
+    };
+    Listeners::all(cx, view).check_association(&listener)?;
+    let answer = shown(&listener);
+    view.put(listener);
+    Ok(wire::CreateListenerOutput { listeners: Some(vec![answer]) })
+}
+
+pub fn modify(
+    cx: &Context,
+    view: &mut View,
+    input: wire::ModifyListenerInput,
+) -> Result<wire::ModifyListenerOutput, ApiError> {
+    let mut listener = (*reference::listener(cx, view, input.listener_arn.as_deref())?).clone();
+    refuse_tls(&input.ssl_policy, &input.certificates, &input.alpn_policy, &input.mutual_authentication)?;
+    if let Some(protocol) = input.protocol {
+        checked_protocol(&protocol)?;
+        listener.protocol = protocol;
+    }
+    let all = Listeners::all(cx, view);
+    if let Some(port) = input.port {
+        listener.port = checked_port(port)?;
+        let is_taken = |other: &&Arc<Listener>| {
+            other.load_balancer == listener.load_balancer && other.id != listener.id && other.port == listener.port
+        };
+        if all.0.iter().any(|other| is_taken(&other)) {
+            return Err(duplicate(&load_balancer_arn(&listener)));
+        }
+    }
+    if let Some(actions) = input.default_actions {
+        listener.default_actions = action::read(cx, view, Some(actions), listener.port)?;
+        all.check_association(&listener)?;
+    }
+    let answer = shown(&listener);
+    view.put(listener);
+    Ok(wire::ModifyListenerOutput { listeners: Some(vec![answer]) })
+}
+
+fn checked_port(port: i32) -> Result<u16, ApiError> {
+    let port_in_range = u16::try_from(port).ok().filter(|port| *port > 0);
+    port_in_range
+        .ok_or_else(|| ApiError::validation(format_args!("Listener port '{port}' must be between '1-65535' inclusive")))
+}
+
+fn checked_protocol(protocol: &str) -> Result<(), ApiError> {
+    match protocol {
+        "HTTP" => Ok(()),
+        "HTTPS" => Err(not_yet("The listener protocol 'HTTPS'")),
+        other => Err(ApiError::new(
+            ErrorKind::UnsupportedProtocol,
+            format_args!(
+                "The listener protocol '{other}' is one of network load balancers, which are not available in Coracle yet."
+            ),
+        )),
+    }
+}
+
+/// What is only for listeners that speak TLS.
+fn refuse_tls(
+    ssl_policy: &Option<String>,
+    certificates: &Option<Vec<wire::Certificate>>,
+    alpn_policy: &Option<Vec<String>>,
+    mutual_authentication: &Option<wire::MutualAuthenticationAttributes>,
+) -> Result<(), ApiError> {
+    let refused = |what| {
+        Err(ApiError::new(
+            ErrorKind::InvalidConfigurationRequest,
+            format_args!("{what} cannot be specified for a listener with protocol 'HTTP'"),
+        ))
+    };
+    if ssl_policy.is_some() {
+        return refused("An SSL policy");
+    }
+    if certificates.as_ref().is_some_and(|certificates| !certificates.is_empty()) {
+        return refused("Certificates");
+    }
+    if alpn_policy.as_ref().is_some_and(|policies| policies.iter().any(|policy| policy != "None")) {
+        return refused("An ALPN policy");
+    }
+    if mutual_authentication.as_ref().is_some_and(|given| given.mode.as_deref().is_some_and(|mode| mode != "off")) {
+        return refused("Mutual authentication");
+    }
+    Ok(())
+}
+
+fn duplicate(load_balancer: &Arn) -> ApiError {
+    ApiError::new(
+        ErrorKind::DuplicateListener,
+        format_args!("A listener already exists on this port for this load balancer '{load_balancer}'"),
+    )
+}
+
+pub fn describe(
+    cx: &Context,
+    view: &mut View,
+    input: wire::DescribeListenersInput,
+) -> Result<wire::DescribeListenersOutput, ApiError> {
+    let arns = input.listener_arns.unwrap_or_default();
+    let mut found = match (input.load_balancer_arn.as_deref(), arns.as_slice()) {
+        (Some(arn), []) => {
+            let load_balancer = reference::load_balancer(cx, view, Some(arn))?;
+            of(view, &load_balancer)
+        }
+        (None, arns @ [_, ..]) => {
+            load_balancer::limit_references(arns)?;
+            arns.iter().map(|arn| reference::listener(cx, view, Some(arn))).collect::<Result<_, _>>()?
+        }
+        _ => return Err(ApiError::validation("You must specify either listener ARNs or a load balancer ARN")),
+    };
+    // A port is one listener's, so by port is an order, and the one that people expect.
+    let place = |listener: &Arc<Listener>| format!("{}/{:05}", listener.load_balancer, listener.port);
+    found.sort_by_key(place);
+    found.dedup_by(|one, other| one.id == other.id);
+    let (page, next_marker) = page::page(found, place, input.marker.as_deref(), input.page_size)?;
+    Ok(wire::DescribeListenersOutput {
+        listeners: Some(page.iter().map(|listener| shown(listener)).collect()),
+        next_marker,
+    })
+}
+
+pub fn delete(
+    cx: &Context,
+    view: &mut View,
+    input: wire::DeleteListenerInput,
+) -> Result<wire::DeleteListenerOutput, ApiError> {
+    let listener = reference::listener(cx, view, input.listener_arn.as_deref())?;
+    view.delete::<Listener>(&Key::listener(&cx.scope, &listener.load_balancer, &listener.id));
+    Ok(wire::DeleteListenerOutput::default())
+}
+
+pub fn describe_attributes(
+    cx: &Context,
+    view: &mut View,
+    input: wire::DescribeListenerAttributesInput,
+) -> Result<wire::DescribeListenerAttributesOutput, ApiError> {
+    let listener = reference::listener(cx, view, input.listener_arn.as_deref())?;
+    let pairs = attribute::LISTENER.shown(&listener.attributes).into_iter();
+    let attributes = pairs.map(|(key, value)| wire::ListenerAttribute { key: Some(key), value: Some(value) }).collect();
+    Ok(wire::DescribeListenerAttributesOutput { attributes: Some(attributes) })
+}
+
+/// The listeners of a load balancer.
+pub fn of(view: &View, load_balancer: &LoadBalancer) -> Vec<Arc<Listener>> {
+    view.list::<Listener>(&Prefix::listeners(&load_balancer.scope, &load_balancer.name))
+}
+
+/// A listener as the wire shows it.
+fn shown(listener: &Listener) -> wire::Listener {
+    wire::Listener {
+        listener_arn: Some(listener.arn().into()),
+        load_balancer_arn: Some(load_balancer_arn(listener).into()),
+        port: Some(i32::from(listener.port)),
+        protocol: Some(listener.protocol.clone()),
+        default_actions: Some(listener.default_actions.iter().map(action::shown).collect()),
+        ..wire::Listener::default()
+    }
+}
+
+fn load_balancer_arn(listener: &Listener) -> Arn {
+    Arn::load_balancer(&listener.scope, &listener.load_balancer, &listener.load_balancer_id)
+}
+
+/// All listeners of a scope: who uses which target group.
+pub struct Listeners(Vec<Arc<Listener>>);
+
+impl Listeners {
+    pub fn all(cx: &Context, view: &View) -> Listeners {
+        Listeners(view.list::<Listener>(&Prefix::listeners_in(&cx.scope)))
+    }
+
+    /// Whether any of them forwards to the group.
+    pub fn use_group(&self, group: &TargetGroup) -> bool {
+        let arn = group.arn();
+        self.0.iter().any(|listener| groups_of(listener).any(|used| used == arn.as_str()))
+    }
+
+    /// The load balancers that forward to the group: one at most.
+    pub fn load_balancers_of(&self, group: &TargetGroup) -> BTreeSet<Arn> {
+        let arn = group.arn();
+        let users = self.0.iter().filter(|listener| groups_of(listener).any(|used| used == arn.as_str()));
+        users.map(|listener| load_balancer_arn(listener)).collect()
+    }
+
+    /// A target group is behind one load balancer at most.
+    fn check_association(&self, wanted: &Listener) -> Result<(), ApiError> {
+        let others = self.0.iter().filter(|other| other.load_balancer != wanted.load_balancer);
+        let taken: BTreeSet<&str> = others.flat_map(|other| groups_of(other)).collect();
+        let twice: Vec<&str> = groups_of(wanted).filter(|group| taken.contains(group)).collect();
+        if twice.is_empty() {
+            return Ok(());
+        }
+        Err(ApiError::new(
+            ErrorKind::TargetGroupAssociationLimit,
+            format_args!(
+                "The following target groups cannot be associated with more than one load balancer: {}",
+                twice.join(", ")
+            ),
+        ))
+    }
+}
+
+/// The ARNs of the target groups that a listener forwards to.
+fn groups_of(listener: &Listener) -> impl Iterator<Item = &str> {
+    listener
+        .default_actions
+        .iter()
+        .flat_map(|action| match action {
+            Action::Forward { groups } => groups.as_slice(),
+            Action::FixedResponse { .. } | Action::Redirect { .. } => &[],
+        })
+        .map(|(arn, _)| arn.as_str())
+}
