@@ -133,7 +133,7 @@ fn services_behind(now: &Snapshot, group: &TargetGroup) -> Vec<Key> {
 }
 
 /// The plan for a service by what is on record in `now`.
-fn plan_of(shared: &Shared, now: &Snapshot, service: &Service, at: Timestamp) -> Plan<Action> {
+pub fn plan_of(shared: &Shared, now: &Snapshot, service: &Service, at: Timestamp) -> Plan<Action> {
     let tasks = now.tasks_of_service(&service.scope, &service.cluster, &service.name);
     let groups = groups_of(now, service);
     let targets = targets_of(now, &tasks);

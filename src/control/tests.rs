@@ -1,5 +1,9 @@
 //! The whole control plane in one thread: the real store and planners, a scripted host, paused time.
 
+mod scripted;
+mod simulation;
+mod world;
+
 use serde_json::Value;
 
 use crate::model::task_definition::DefinitionStatus;

@@ -1,0 +1,217 @@
+//! A host and a balancer that do as the test says: nothing runs, but everything is reported as if it did.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::time;
+
+use crate::control::{Balancer, Host};
+use crate::model::exit::StartFailure;
+use crate::model::{Exit, TargetHealth, TargetState, TaskId};
+use crate::proxy::{HealthChange, HealthReport, LocalTarget, RoutesSpec, TargetKey};
+use crate::runtime::{GuestKind, Report, TaskSpec, Usage};
+
+/// Containers of this image cannot be started.
+pub const MISSING: &str = "missing";
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    Stop,
+    Kill,
+    /// The first container ends by itself.
+    Exit(Exit),
+}
+
+/// What outlives a crash: what the test judges by.
+#[derive(Default)]
+pub struct Witness {
+    /// How often each task was started, in all boots.
+    pub starts: Mutex<HashMap<TaskId, usize>>,
+}
+
+pub struct ScriptedHost {
+    witness: Arc<Witness>,
+    commands: Mutex<BTreeMap<TaskId, mpsc::Sender<Command>>>,
+    /// Every stop that was asked for, in order.
+    pub stops: Mutex<Vec<TaskId>>,
+    /// How long starting takes.
+    pub start_time: Duration,
+    /// How long a polite stop takes.
+    pub stop_time: Duration,
+}
+
+impl ScriptedHost {
+    pub fn new(witness: Arc<Witness>) -> ScriptedHost {
+        ScriptedHost {
+            witness,
+            commands: Mutex::default(),
+            stops: Mutex::default(),
+            start_time: Duration::from_millis(40),
+            stop_time: Duration::from_millis(60),
+        }
+    }
+
+    pub fn command(&self, task: TaskId, command: Command) {
+        if let Some(commands) = self.commands.lock().get(&task) {
+            let _ = commands.try_send(command);
+        }
+    }
+
+    pub fn has(&self, task: TaskId) -> bool {
+        self.commands.lock().contains_key(&task)
+    }
+}
+
+impl Host for ScriptedHost {
+    fn start(&self, spec: TaskSpec) -> mpsc::Receiver<Report> {
+        *self.witness.starts.lock().entry(spec.id).or_default() += 1;
+        let (reports, receiver) = mpsc::channel(16);
+        let (commands, orders) = mpsc::channel(16);
+        self.commands.lock().insert(spec.id, commands);
+        let (start_time, stop_time) = (self.start_time, self.stop_time);
+        tokio::spawn(async move {
+            // A receiver that is gone is a crash of the server: the guest ends with it.
+            let _ = live(spec, reports, orders, start_time, stop_time).await;
+        });
+        receiver
+    }
+
+    fn stop(&self, task: TaskId) {
+        self.stops.lock().push(task);
+        self.command(task, Command::Stop);
+    }
+
+    fn kill(&self, task: TaskId) {
+        self.command(task, Command::Kill);
+    }
+
+    fn forget(&self, task: TaskId) {
+        self.commands.lock().remove(&task);
+    }
+
+    fn local_target(&self, _: TaskId, _: &str) -> Option<Arc<dyn LocalTarget>> {
+        None
+    }
+
+    fn usage(&self, _: TaskId) -> Option<Usage> {
+        None
+    }
+}
+
+async fn live(
+    spec: TaskSpec,
+    reports: mpsc::Sender<Report>,
+    mut orders: mpsc::Receiver<Command>,
+    start_time: Duration,
+    stop_time: Duration,
+) -> Result<(), mpsc::error::SendError<Report>> {
+    let stopped = |container: &str, exit: Exit| Report::ContainerStopped { container: String::from(container), exit };
+    let mut left: Vec<String> = spec.containers.iter().map(|container| container.name.clone()).collect();
+    reports.send(Report::PullStarted).await?;
+    time::sleep(start_time).await;
+    if spec.containers[0].image == MISSING {
+        let failure = StartFailure::CannotPull(String::from("there is no such image"));
+        reports.send(stopped(&left.remove(0), Exit::CouldNotStart(failure))).await?;
+    } else {
+        for container in &left {
+            let (container, digest) = (container.clone(), String::from("sha256:0"));
+            reports.send(Report::Resolved { container, digest, kind: GuestKind::Program }).await?;
+        }
+        reports.send(Report::PullStopped).await?;
+        for container in &left {
+            let (container, runtime_id) = (container.clone(), String::from("runtime-id"));
+            reports.send(Report::ContainerStarted { container, runtime_id, bindings: vec![] }).await?;
+        }
+    }
+    let mut exit = Exit::Stopped;
+    while !left.is_empty() {
+        match orders.recv().await {
+            Some(Command::Stop) => {
+                time::sleep(stop_time).await;
+                break;
+            }
+            Some(Command::Exit(exit)) => reports.send(stopped(&left.remove(0), exit)).await?,
+            Some(Command::Kill) | None => {
+                exit = Exit::Killed;
+                break;
+            }
+        }
+    }
+    for container in left {
+        reports.send(stopped(&container, exit.clone())).await?;
+    }
+    reports.send(Report::Ended).await
+}
+
+/// Finds every target healthy (unless told otherwise) and every draining one idle, a while after it hears of it.
+pub struct ScriptedBalancer {
+    reports: mpsc::Sender<HealthReport>,
+    receiver: Mutex<Option<mpsc::Receiver<HealthReport>>>,
+    told: Mutex<HashSet<(TargetKey, bool)>>,
+    /// Tasks that fail their checks.
+    pub sick: Mutex<HashSet<TaskId>>,
+    pub published: Mutex<usize>,
+    /// From the order to drain until nothing is in flight.
+    pub drain_time: Duration,
+}
+
+impl Default for ScriptedBalancer {
+    fn default() -> ScriptedBalancer {
+        let (reports, receiver) = mpsc::channel(256);
+        ScriptedBalancer {
+            reports,
+            receiver: Mutex::new(Some(receiver)),
+            told: Mutex::default(),
+            sick: Mutex::default(),
+            published: Mutex::default(),
+            drain_time: Duration::from_millis(100),
+        }
+    }
+}
+
+impl ScriptedBalancer {
+    /// The checks of a task find something else from now on.
+    pub async fn report(&self, key: TargetKey, state: TargetState) {
+        let reason = (state == TargetState::Unhealthy).then(|| String::from("Target.ResponseCodeMismatch"));
+        let description = reason.as_ref().map(|_| String::from("Health checks failed with these codes: [500]"));
+        let change = HealthChange::Health(TargetHealth { state, reason, description });
+        let _ = self.reports.send(HealthReport { target: key, change }).await;
+    }
+}
+
+impl Balancer for ScriptedBalancer {
+    fn publish(&self, routes: &RoutesSpec) {
+        *self.published.lock() += 1;
+        for group in &routes.target_groups {
+            for target in &group.targets {
+                let (address, port, task) = (target.address, target.port, target.task);
+                let key = TargetKey { group: group.arn.clone(), address, port, task };
+                if !self.told.lock().insert((key.clone(), target.draining)) {
+                    continue;
+                }
+                let sick = task.is_some_and(|task| self.sick.lock().contains(&task));
+                let change = match (target.draining, sick) {
+                    (true, _) => HealthChange::Drained,
+                    (false, sick) => HealthChange::Health(TargetHealth {
+                        state: if sick { TargetState::Unhealthy } else { TargetState::Healthy },
+                        reason: None,
+                        description: None,
+                    }),
+                };
+                let wait = if target.draining { self.drain_time } else { Duration::from_millis(5) };
+                let reports = self.reports.clone();
+                tokio::spawn(async move {
+                    time::sleep(wait).await;
+                    let _ = reports.send(HealthReport { target: key, change }).await;
+                });
+            }
+        }
+    }
+
+    fn health_reports(&self) -> mpsc::Receiver<HealthReport> {
+        self.receiver.lock().take().expect("taken once")
+    }
+}
