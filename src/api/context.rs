@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::model::{NodeConfig, Scope, Timestamp};
@@ -22,6 +23,7 @@ pub struct Context {
     pub caller: Caller,
     /// Members of the request that the model does not know. AWS ignores them, and so do we, but say so.
     pub ignored_members: Vec<String>,
+    pub without_effect: WithoutEffect,
 }
 
 #[cfg(test)]
@@ -36,6 +38,7 @@ impl Context {
             config: Arc::new(config),
             caller: Caller::default(),
             ignored_members: Vec::new(),
+            without_effect: WithoutEffect::default(),
         }
     }
 }
@@ -52,6 +55,26 @@ pub fn scripted_config() -> NodeConfig {
         cores: 2,
         memory_bytes: 1 << 30,
         any_file_image: true,
+    }
+}
+
+/// What an operation was asked for and has kept, but that changes nothing in this version: it is said, so that nobody
+/// waits for it. Behind a lock, because an operation has its context by reference.
+#[derive(Debug, Default)]
+pub struct WithoutEffect(Mutex<Vec<String>>);
+
+impl WithoutEffect {
+    pub fn note(&self, what: impl Into<String>) {
+        self.0.lock().push(what.into());
+    }
+
+    /// Forgets what an attempt noted that was not committed.
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
+
+    pub fn noted(&self) -> Vec<String> {
+        self.0.lock().clone()
     }
 }
 

@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 use serde_json::Value;
 
-use crate::api::context::{Caller, Context, IdSource};
+use crate::api::context::{Caller, Context, IdSource, WithoutEffect};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::operation::{Answer, Operation};
 use crate::api::protocol::tree::{self, Mode};
@@ -21,15 +21,16 @@ use crate::api::shape::{OperationShape, Service};
 use crate::api::table::{Offer, offers};
 use crate::identity::{AccessKeys, CredentialScope, SignatureError, signature};
 use crate::model::{NodeConfig, Region, Scope, Timestamp};
-use crate::store::{CommitError, Store, TransactError};
+use crate::store::{CommitError, Store, TransactError, View};
 use crate::telemetry::Logs;
 
-/// How much of the ignored members' names fits into the header that reports them; a client's own limit on all headers
+/// How much of what was ignored, or has no effect, fits into the header that reports it; a client's own limit on all headers
 /// is often 8 KiB.
-const IGNORED_HEADER_BYTES_MAX: usize = 1_024;
+const REPORT_HEADER_BYTES_MAX: usize = 1_024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const IGNORED_MEMBERS: HeaderName = HeaderName::from_static("x-coracle-ignored-members");
+const WITHOUT_EFFECT: HeaderName = HeaderName::from_static("x-coracle-without-effect");
 
 /// All services, over one store.
 pub struct Api {
@@ -119,6 +120,12 @@ impl Api {
             tracing::warn!(request_id, operation = shape.name, members, "ignored members that the API does not have");
             response.headers_mut().insert(IGNORED_MEMBERS, header_text(&members));
         }
+        let without_effect = cx.without_effect.noted();
+        if !without_effect.is_empty() {
+            let settings = without_effect.join(", ");
+            tracing::warn!(request_id, operation = shape.name, settings, "kept settings that have no effect here");
+            response.headers_mut().insert(WITHOUT_EFFECT, header_text(&settings));
+        }
         Ok(response)
     }
 
@@ -164,13 +171,18 @@ impl Api {
             config: Arc::clone(&self.config),
             caller: Caller::default(),
             ignored_members: decoded.ignored,
+            without_effect: WithoutEffect::default(),
         };
         Ok((cx, decoded.tree))
     }
 
     /// Runs the operation on what is there now, again as often as another writer was first, and makes it durable.
     async fn commit(&self, function: &Operation, cx: &Context, tree: &Value) -> Result<Box<dyn Answer>, ApiError> {
-        let committed = self.store.transact(|view| function.run(cx, view, &self.logs, tree)).await;
+        let run = |view: &mut View| {
+            cx.without_effect.clear();
+            function.run(cx, view, &self.logs, tree)
+        };
+        let committed = self.store.transact(run).await;
         committed.map_err(|error| match error {
             TransactError::Operation(error) => error,
             TransactError::Commit(error) => uncommitted(error),
@@ -240,7 +252,7 @@ fn with_request_id(mut response: Response<Bytes>, request_id: &str) -> Response<
 
 /// As much of a text as a header may carry: names of members may hold anything.
 fn header_text(text: &str) -> HeaderValue {
-    let visible = text.chars().take(IGNORED_HEADER_BYTES_MAX);
+    let visible = text.chars().take(REPORT_HEADER_BYTES_MAX);
     let visible: String =
         visible.map(|character| if matches!(character, ' '..='~') { character } else { '?' }).collect();
     HeaderValue::from_str(&visible).expect("only visible ASCII and spaces are left")

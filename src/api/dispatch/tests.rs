@@ -10,13 +10,16 @@ use crate::api::wire::ecs::{Cluster, CreateClusterRequest, CreateClusterResponse
 use crate::api::wire::ecs::{DeleteClusterResponse, StopTaskRequest, StopTaskResponse, TagResourceRequest};
 use crate::api::wire::elbv2::{DescribeLoadBalancersInput, DescribeLoadBalancersOutput, LoadBalancer};
 use crate::model::{self, ClusterName, ClusterStatus, TaskId};
-use crate::store::{Key, View};
+use crate::store::Key;
 use crate::telemetry::Stream;
 
 const NOW: Timestamp = Timestamp(1_440_938_160_000);
 
 /// Says where it was called, so that a test sees the scope.
 fn create_cluster(cx: &Context, _: &mut View, input: CreateClusterRequest) -> Result<CreateClusterResponse, ApiError> {
+    if input.settings.is_some() {
+        cx.without_effect.note("settings");
+    }
     let cluster = Cluster {
         cluster_name: input.cluster_name,
         cluster_arn: Some(format!("{}/{}", cx.scope.region, cx.caller.access_key_id.clone().unwrap_or_default())),
@@ -130,6 +133,9 @@ async fn answers_json() {
     assert_eq!(body(&response), json!({"cluster": {"clusterName": "a", "clusterArn": "us-east-1/"}}));
     let response = call(json_request("CreateCluster", "")).await;
     assert!(!response.headers().contains_key("x-coracle-ignored-members"));
+    assert!(!response.headers().contains_key("x-coracle-without-effect"));
+    let response = call(json_request("CreateCluster", r#"{"settings":[]}"#)).await;
+    assert_eq!(response.headers()["x-coracle-without-effect"], "settings");
 }
 
 #[tokio::test]

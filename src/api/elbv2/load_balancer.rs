@@ -68,6 +68,9 @@ fn wanted(cx: &Context, input: wire::CreateLoadBalancerInput) -> Result<LoadBala
         return Err(not_yet("EnablePrefixForIpv6SourceNat"));
     }
     let zones = network::zones(&cx.scope, input.subnets, input.subnet_mappings)?;
+    if input.security_groups.as_ref().is_some_and(|groups| !groups.is_empty()) {
+        cx.without_effect.note("SecurityGroups");
+    }
     let security_groups = network::security_groups(&cx.scope, input.security_groups)?;
     let kept = wire::LoadBalancer {
         availability_zones: Some(zones),
@@ -188,7 +191,8 @@ pub fn modify_attributes(
     let load_balancer = reference::load_balancer(cx, view, input.load_balancer_arn.as_deref())?;
     let mut load_balancer = (*load_balancer).clone();
     let given = input.attributes.unwrap_or_default().into_iter().map(|attribute| (attribute.key, attribute.value));
-    attribute::LOAD_BALANCER.set(&mut load_balancer.attributes, given)?;
+    let without_effect = attribute::LOAD_BALANCER.set(&mut load_balancer.attributes, given)?;
+    without_effect.into_iter().for_each(|setting| cx.without_effect.note(setting));
     let attributes = shown_attributes(&load_balancer);
     view.put(load_balancer);
     Ok(wire::ModifyLoadBalancerAttributesOutput { attributes: Some(attributes) })

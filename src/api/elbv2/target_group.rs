@@ -229,7 +229,8 @@ pub fn modify_attributes(
 ) -> Result<wire::ModifyTargetGroupAttributesOutput, ApiError> {
     let mut group = (*reference::target_group(cx, view, input.target_group_arn.as_deref())?).clone();
     let given = input.attributes.unwrap_or_default().into_iter().map(|attribute| (attribute.key, attribute.value));
-    attribute::TARGET_GROUP.set(&mut group.attributes, given)?;
+    let without_effect = attribute::TARGET_GROUP.set(&mut group.attributes, given)?;
+    without_effect.into_iter().for_each(|setting| cx.without_effect.note(setting));
     check_together(&group.attributes)?;
     let attributes = shown_attributes(&group);
     view.put(group);

@@ -42,6 +42,7 @@ impl Api {
         let decoded = tree::decode(operation.input, input, Mode::Strict)
             .map_err(|error| ApiError::validation(error.to_string()))?;
         assert_eq!(decoded.ignored, Vec::<String>::new(), "the test misspells a member");
+        self.cx.without_effect.clear();
         let answer = operation.run(&self.cx, &mut self.view, &self.logs, &decoded.tree)?;
         Ok(answer.tree().unwrap())
     }

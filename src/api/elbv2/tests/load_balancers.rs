@@ -20,6 +20,14 @@ fn is_active_at_once_under_a_name_that_the_front_routes() {
 }
 
 #[test]
+fn security_groups_are_kept_and_guard_nothing() {
+    let mut api = Api::new();
+    let answer = api.done("CreateLoadBalancer", json!({ "Name": "web", "SecurityGroups": ["sg-1"] }));
+    assert_eq!(answer["LoadBalancers"][0]["SecurityGroups"], json!(["sg-1"]));
+    assert_eq!(api.cx.without_effect.noted(), ["SecurityGroups"]);
+}
+
+#[test]
 fn the_same_again_is_the_same() {
     let mut api = Api::new();
     let input = json!({ "Name": "web", "Subnets": ["subnet-1"], "Tags": [{ "Key": "a", "Value": "b" }] });

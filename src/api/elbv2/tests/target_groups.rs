@@ -142,4 +142,7 @@ fn attributes_are_judged_together() {
     let (_, message) = api.refused("ModifyTargetGroupAttributes", set(&[("preserve_client_ip.enabled", "true")]));
     assert_eq!(message, "Target group attribute key 'preserve_client_ip.enabled' is not recognized");
     api.done("ModifyTargetGroupAttributes", set(&[(algorithm, "least_outstanding_requests")]));
+    assert_eq!(api.cx.without_effect.noted(), Vec::<String>::new());
+    api.done("ModifyTargetGroupAttributes", set(&[("stickiness.enabled", "true")]));
+    assert_eq!(api.cx.without_effect.noted(), ["stickiness.enabled=true"]);
 }
