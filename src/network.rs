@@ -11,7 +11,7 @@ mod addresses;
 mod policy;
 mod table;
 
-pub use addresses::{NoAddress, is_task_address};
+pub use addresses::{MACHINE, NoAddress, is_task_address};
 pub use policy::{Denial, Verdict};
 pub use table::{Address, Endpoint, PortInUse, Published, Table};
 

@@ -9,6 +9,9 @@ use std::net::Ipv4Addr;
 /// The first address of 127.64.0.0/10. All of 127.0.0.0/8 is this machine on Linux, without any set-up; this part of it is
 /// far from what is used by hand or by others (127.0.0.1, 127.0.0.53 of systemd, 127.0.1.1 of Debian).
 const FIRST: u32 = u32::from_be_bytes([127, 64, 0, 0]);
+/// What tasks are shown as the address of the machine itself, like a container network's gateway. To a guest 127.0.0.1 is its
+/// own task: were a client of the machine shown so, a guest would take it for itself, and answer to itself. Never given away.
+pub const MACHINE: Ipv4Addr = Ipv4Addr::from_bits(FIRST);
 /// Addresses in 127.64.0.0/10.
 const COUNT: u32 = 1 << 22;
 

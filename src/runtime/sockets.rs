@@ -49,3 +49,6 @@ pub fn configure(network: &TaskNetwork, builder: &mut WasiCtxBuilder) {
             Box::pin(std::future::ready(allowed))
         });
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::refused::Refused;
 use super::task::{Accepted, Binding, Judge, ListenerSlot, Shared, Shown, Slot};
-use crate::network::{Address, Denial, Endpoint, Protocol, Published, Verdict, is_task_address};
+use crate::network::{Address, Denial, Endpoint, MACHINE, Protocol, Published, Verdict, is_task_address};
 
 /// The network of a task, as one guest of it sees it: part of the data of its store.
 ///
@@ -230,7 +230,11 @@ impl TaskNetwork {
         if ip.is_unspecified() || to.port() == 0 {
             return Err(Refused::InvalidArgument);
         }
-        let ip = if is_loopback_of_task(ip) { own.ip() } else { ip };
+        let ip = match ip {
+            MACHINE => Ipv4Addr::LOCALHOST,
+            ip if is_loopback_of_task(ip) => own.ip(),
+            ip => ip,
+        };
         let real = table.resolve(ip, to.port(), key.0).unwrap_or(SocketAddr::from((ip, to.port())));
         let answers =
             key.0 == Protocol::Udp && self.real_port(key).is_some_and(|port| self.shared.has_flow(port, real));
@@ -308,9 +312,13 @@ impl TaskNetwork {
         Some(self.sockets.get(&key)?.real?.port())
     }
 
-    /// What tasks call a real socket; what nobody published is called what it is.
+    /// What tasks call a real socket; what nobody published is called what it is, but for the machine.
     fn name_of(&self, real: SocketAddr, protocol: Protocol) -> SocketAddr {
-        self.shared.address.table().name_of(real, protocol).map_or(real, SocketAddr::from)
+        match self.shared.address.table().name_of(real, protocol) {
+            Some(name) => SocketAddr::from(name),
+            None if matches!(real.ip(), IpAddr::V4(ip) if is_loopback_of_task(ip)) => (MACHINE, real.port()).into(),
+            None => real,
+        }
     }
 }
 
@@ -340,3 +348,6 @@ fn shown_as(address: SocketAddr, family: Family) -> SocketAddr {
         (address, _) => address,
     }
 }
+
+#[cfg(test)]
+mod tests;
