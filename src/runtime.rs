@@ -18,6 +18,8 @@ pub mod sandbox;
 pub mod sockets;
 pub mod spec;
 pub mod task;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

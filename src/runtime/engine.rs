@@ -168,6 +168,45 @@ mod tests {
         assert!(!no_swap(heading + "/swapfile file 2097148 0 -2\n"));
     }
 
+    /// `(module (memory (export "m") PAGES))`
+    fn module_with_memory(engine: &Engine, pages: u8) -> wasmtime::Module {
+        let mut bytes = b"\0asm\x01\0\0\0".to_vec();
+        bytes.extend([0x05, 0x03, 0x01, 0x00, pages]);
+        bytes.extend([0x07, 0x05, 0x01, 0x01, b'm', 0x02, 0x00]);
+        wasmtime::Module::new(engine, bytes).unwrap()
+    }
+
+    fn tenant(module: &wasmtime::Module) -> (wasmtime::Store<()>, wasmtime::Memory) {
+        let mut store = wasmtime::Store::new(module.engine(), ());
+        let instance = wasmtime::Instance::new(&mut store, module, &[]).unwrap();
+        let memory = instance.get_memory(&mut store, "m").unwrap();
+        (store, memory)
+    }
+
+    #[test]
+    fn one_tenant_finds_nothing_of_another() {
+        let engines = Engines::new(&Capacity::of_instances(16)).unwrap();
+        let engine = engines.get(EngineKind::Sequential);
+        // Another module each time, and a larger one: a slot that goes back to its last module is the easy case.
+        let (first, second) = (module_with_memory(engine, 20), module_with_memory(engine, 40));
+        for round in 0..4 {
+            let mut tenants: Vec<_> = (0..8).map(|_| tenant(&first)).collect();
+            for (store, memory) in &mut tenants {
+                // More than what stays resident, up to the last byte.
+                memory.data_mut(&mut *store).fill(0xa5);
+                memory.grow(&mut *store, 30).unwrap();
+                memory.data_mut(&mut *store).fill(0xa5);
+            }
+            drop(tenants);
+            let mut tenants: Vec<_> = (0..8).map(|_| tenant(if round % 2 == 0 { &second } else { &first })).collect();
+            for (store, memory) in &mut tenants {
+                assert!(memory.data(&*store).iter().all(|byte| *byte == 0));
+                memory.grow(&mut *store, 23).unwrap();
+                assert!(memory.data(&*store).iter().all(|byte| *byte == 0));
+            }
+        }
+    }
+
     #[test]
     fn pools_share_artifacts_with_the_compiler_of_the_same_concurrency() {
         let engines = Engines::new(&Capacity::of_instances(16)).unwrap();

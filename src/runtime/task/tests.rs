@@ -1,1 +1,160 @@
+use super::*;
+use crate::model::exit::TrapKind;
+use crate::runtime::spec::Stream;
+use crate::runtime::testing::{TestNode, container, exit_of, reports};
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exit_codes_are_whole() {
+    let node = TestNode::start();
+    for code in [0, 3, 255] {
+        let exit = node.exit(container("coracle/batch", &["exit", &code.to_string()])).await;
+        assert_eq!(exit, Exit::Returned { code });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reports_come_in_order_and_after_all_that_was_printed() {
+    let node = TestNode::start();
+    let mut batch =
+        container("coracle/batch", &["print", "one", "env", "NAME", "err", "two", "lines", "500", "exit", "7"]);
+    batch.environment.push((String::from("NAME"), String::from("value")));
+    let (_task, mut receiver) = node.runtime.run(node.spec(vec![batch]));
+    let mut all = Vec::new();
+    while let Some(report) = receiver.recv().await {
+        if matches!(report, Report::ContainerStopped { .. }) {
+            assert_eq!(node.logs.lines(Stream::Stdout).len(), 502);
+        }
+        all.push(report);
+    }
+    assert!(
+        matches!(
+            &all[..],
+            [
+                Report::PullStarted,
+                Report::Resolved { kind: GuestKind::Program, .. },
+                Report::PullStopped,
+                Report::ContainerStarted { .. },
+                Report::ContainerStopped { exit: Exit::Returned { code: 7 }, .. },
+                Report::Ended
+            ]
+        ),
+        "{all:?}"
+    );
+    let out = node.logs.lines(Stream::Stdout);
+    assert_eq!(out[0], "one");
+    assert!(out[1].contains("value"), "{}", out[1]);
+    assert_eq!(node.logs.lines(Stream::Stderr), ["two"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_has_nothing_of_the_host() {
+    let node = TestNode::start();
+    assert!(std::env::var("PATH").is_ok());
+    let exit = node.exit(container("coracle/batch", &["env", "PATH", "env", "HOME"])).await;
+    assert_eq!(exit, Exit::Returned { code: 0 });
+    let path = std::env::var("PATH").unwrap();
+    assert!(node.logs.lines(Stream::Stdout).iter().all(|line| !line.contains(&path)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn traps_are_told_apart_and_logged() {
+    let node = TestNode::start();
+    for (misdeed, kind) in [("panic", TrapKind::Unreachable), ("recurse", TrapKind::StackOverflow)] {
+        match node.exit(container("coracle/hog", &[misdeed])).await {
+            Exit::Trapped(trap) => assert_eq!(trap.kind, kind, "{trap:?}"),
+            other => panic!("{misdeed}: {other:?}"),
+        }
+    }
+    let words = node.logs.lines(Stream::Stderr);
+    assert!(words.iter().any(|line| line.contains("wasm trap")), "{words:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn growing_without_end_is_out_of_memory_by_container_or_task() {
+    let node = TestNode::start();
+    let limited = ContainerSpec { memory_bytes: Some(64 << 20), ..container("coracle/hog", &["grow-forever"]) };
+    assert_eq!(node.exit(limited).await, Exit::OutOfMemory);
+
+    let spec =
+        TaskSpec { memory_bytes: Some(64 << 20), ..node.spec(vec![container("coracle/hog", &["grow-forever"])]) };
+    let (task, mut receiver) = node.runtime.run(spec);
+    assert_eq!(exit_of(&reports(&mut receiver).await), Exit::OutOfMemory);
+    let usage = task.usage();
+    assert_eq!((usage.memory_bytes, usage.instances), (0, 0));
+    assert!(usage.memory_peak_bytes > 32 << 20, "{usage:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_that_begins_above_the_limit_does_not_start() {
+    let node = TestNode::start();
+    let tiny = ContainerSpec { memory_bytes: Some(64 << 10), ..container("coracle/batch", &[]) };
+    assert!(matches!(node.exit(tiny).await, Exit::CouldNotStart(StartFailure::CannotCreate(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spinning_program_is_cut_off_and_one_out_of_fuel_ends() {
+    let node = TestNode::start();
+    let spinning = ContainerSpec { stop_timeout: Duration::ZERO, ..container("coracle/hog", &["spin"]) };
+    let running = node.task(node.spec(vec![spinning])).await;
+    assert_eq!(running.stop().await, Exit::Killed);
+
+    let limited = ContainerSpec { fuel: Some(50_000_000), ..container("coracle/hog", &["spin"]) };
+    assert_eq!(node.exit(limited).await, Exit::OutOfFuel);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_is_killed_while_it_sleeps_releases_everything() {
+    let node = TestNode::start();
+    let mut running = node.task(node.spec(vec![container("coracle/batch", &["sleep", "3600000"])])).await;
+    let address = node.network.owner([127, 64, 0, 1].into());
+    assert!(address.is_some());
+    running.task.kill();
+    assert_eq!(exit_of(&reports(&mut running.receiver).await), Exit::Killed);
+    assert_eq!(node.network.owner([127, 64, 0, 1].into()), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_capped_spinner_gets_its_share() {
+    let node = TestNode::start();
+    let spec =
+        TaskSpec { cpu_units: 256, cpu_capped: true, ..node.spec(vec![container("coracle/hog", &["spin", "600"])]) };
+    let began = std::time::Instant::now();
+    let (task, mut receiver) = node.runtime.run(spec);
+    assert_eq!(exit_of(&reports(&mut receiver).await), Exit::Returned { code: 0 });
+    let share = task.usage().cpu.as_secs_f64() / began.elapsed().as_secs_f64();
+    // The other tests run beside it, so only the cap can be checked here; the burst is 10 ms.
+    assert!(share < 0.32, "{share}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_core_module_of_wasi_01_runs() {
+    let file = concat!("file://", env!("CARGO_MANIFEST_DIR"), "/guest-examples/prebuilt/c-hello.wasm");
+    let node = TestNode::start();
+    let hello = ContainerSpec {
+        may_name_any_file: true,
+        environment: vec![(String::from("EXIT_CODE"), String::from("9"))],
+        ..container(file, &["argument"])
+    };
+    assert_eq!(node.exit(hello).await, Exit::Returned { code: 9 });
+    assert!(node.logs.lines(Stream::Stdout).iter().any(|line| line.contains("argument")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_container_starts_where_the_image_of_another_is_missing() {
+    let node = TestNode::start();
+    let mut other = container("mysql:8", &[]);
+    other.name = String::from("db");
+    let all = node.run(vec![container("coracle/batch", &["print", "hello"]), other]).await;
+    let text = format!("{all:?}");
+    assert!(text.contains("--image mysql=FILE.wasm"), "{text}");
+    assert!(!text.contains("ContainerStarted") && node.logs.lines(Stream::Stdout).is_empty(), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_programs_than_the_node_holds_queue() {
+    let node = TestNode::with(|config| config.instances_max = Some(8));
+    let runs = (0..40).map(|_| node.exit(container("coracle/batch", &["sleep", "20", "exit", "1"])));
+    for exit in join_all(runs).await {
+        assert_eq!(exit, Exit::Returned { code: 1 });
+    }
+}
