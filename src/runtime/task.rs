@@ -269,19 +269,13 @@ impl Life {
         drop(address);
         self.shared.handlers.lock().insert(container.name.clone(), served.handler());
         self.started(&container, runtime_id, listening.iter().map(|open| open.binding.clone()).collect());
-        let (stop, kill) = (self.shared.stop.clone(), self.shared.kill.clone());
-        let run = served.run(stop.clone(), kill, container.stop_timeout);
-        let close = async {
-            stop.cancelled().await;
-            drop(listening);
-        };
+        let run = served.run(self.shared.stop.clone(), self.shared.kill.clone(), container.stop_timeout);
         // The ports close first, so that no new connection meets a handler that has stopped.
-        let (exit, ()) = tokio::join!(run, async {
-            tokio::select! {
-                () = close => {}
-                () = self.shared.kill.cancelled() => {}
-            }
-        });
+        let close = async {
+            self.cancelled().await;
+            join_all(listening.into_iter().map(Listening::close)).await;
+        };
+        let (exit, _) = tokio::join!(run, close);
         exit
     }
 

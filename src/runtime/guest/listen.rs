@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::network::{Address, Endpoint, Protocol, Published, Table};
@@ -29,11 +30,21 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 /// After an accept that failed, which is out of descriptors or memory: both pass.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A port that is open, and known to the network. Closed when dropped, together with its idle connections.
+/// A port that is open, and known to the network. Its listener goes with it.
 pub struct Listening {
     pub binding: Binding,
     _published: Published,
     closing: CancellationToken,
+    accepting: JoinHandle<()>,
+}
+
+impl Listening {
+    /// Closes the port and its idle connections. When this returns, nobody can connect; current requests go on.
+    pub async fn close(mut self) {
+        self.closing.cancel();
+        // It has ended or panicked: either way the listener is gone.
+        let _ = (&mut self.accepting).await;
+    }
 }
 
 impl Drop for Listening {
@@ -54,9 +65,9 @@ pub async fn listen(handler: Handler, table: &Table, address: &Address, port: u1
     let endpoint = Endpoint { real, is_mapped: true };
     let published = table.publish(address, port, Protocol::Tcp, endpoint).map_err(io::Error::other)?;
     let closing = CancellationToken::new();
-    tokio::spawn(accept(listener, handler, closing.clone()));
+    let accepting = tokio::spawn(accept(listener, handler, closing.clone()));
     let binding = Binding { container_port: port, protocol: Protocol::Tcp, host: real };
-    Ok(Listening { binding, _published: published, closing })
+    Ok(Listening { binding, _published: published, closing, accepting })
 }
 
 async fn bind(ip: Ipv4Addr, port: u16) -> io::Result<TcpListener> {

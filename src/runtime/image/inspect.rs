@@ -353,7 +353,8 @@ mod tests {
     #[test]
     fn a_damaged_file_is_no_panic() {
         let whole = find("coracle/hello").unwrap().bytes;
-        for cut in [5, 8, 9, 100, 1000, whole.len() - 1] {
+        // Eight bytes would be a whole, empty component.
+        for cut in [5, 9, 100, 1000, whole.len() - 1] {
             assert!(failure(&whole[..cut]).starts_with("CannotPullContainerError: "), "{cut}");
         }
         assert!(failure(b"\0asm\xff\xff\xff\xff").contains("damaged"));

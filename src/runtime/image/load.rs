@@ -48,6 +48,9 @@ pub enum Code {
     Http3(http3::bindings::ServicePre<Guest>),
 }
 
+/// A page of a linear memory.
+const PAGE_BYTES: u64 = 65_536;
+
 /// What loading needs of the node.
 pub struct Loader {
     engines: Engines,
@@ -97,7 +100,9 @@ impl Loader {
             world: inspected.world,
             engine,
             weight,
-            initial_memory_bytes: resources.and_then(|needed| needed.max_initial_memory_size).unwrap_or(0),
+            initial_memory_bytes: resources
+                .and_then(|needed| needed.max_initial_memory_size)
+                .map_or(0, |pages| pages.saturating_mul(PAGE_BYTES)),
             code,
         })
     }

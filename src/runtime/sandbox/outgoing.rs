@@ -6,6 +6,10 @@
 
 use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks};
 
+/// What a guest may write to a body at once. The host holds two such chunks for each response whose client is slow; with
+/// wasmtime's default of 1 MiB a thousand of them would hold 2 GiB that nobody counts.
+const BODY_CHUNK_BYTES_MAX: usize = 64 << 10;
+
 /// The hooks of one store.
 #[derive(Debug, Default)]
 pub struct Outgoing {
@@ -26,6 +30,14 @@ impl WasiHttpHooks for Outgoing {
             tracing::info!(to = ?request.uri().authority(), "refused a guest's HTTP request");
         }
         Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES_MAX
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES_MAX
     }
 
     /// A guest's mistake is the guest's to see, and not a warning of the server's.

@@ -139,8 +139,9 @@ impl Work {
         self.failure().unwrap_or_else(|| HandlerError::InvalidResponse(String::from("it returned without one")))
     }
 
-    /// Ends the guest now, wherever it is.
+    /// Ends the guest now, wherever it is; whoever reads its body learns that it is not whole.
     fn cancel(&mut self) {
+        let _ = self.outcome.set(Err(HandlerError::Stopped));
         if let State::Away(task) = std::mem::replace(&mut self.state, State::Done) {
             task.abort();
         }
