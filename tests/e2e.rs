@@ -1,0 +1,35 @@
+//! The real binary, as its users drive it: the aws CLI, boto3, plain HTTP, signals, `kill -9`.
+//!
+//! One binary, because each one links all of wasmtime; a module for each journey. Every test starts a server of its own
+//! on port 0 with a data directory of its own, so they run side by side. `tests/run` sets up what they need.
+
+/// In a module of its own name, so that its files lie in `tests/e2e/`.
+mod e2e {
+    // What the journeys are written with.
+    mod api;
+    mod command;
+    mod definitions;
+    mod http;
+    mod load;
+    mod server;
+    mod wait;
+
+    // The journeys.
+    mod aws_cli;
+    mod balancer;
+    mod boto3;
+    mod command_line;
+    mod corpus;
+    mod exits;
+    mod guests;
+    mod images;
+    mod keys;
+    mod protocol;
+    mod recovery;
+    mod regions;
+    mod rolling;
+    mod safety;
+    mod sharing;
+    mod startup;
+    mod up;
+}
