@@ -37,18 +37,20 @@
 //!
 //! The modules follow in reading order; `tests/architecture.rs` enforces who may import whom.
 
+pub mod model;
+pub mod plan;
+pub mod store;
+pub mod identity;
+pub mod telemetry;
+pub mod network;
 pub mod api;
+#[cfg(feature = "host")]
+pub mod runtime;
+#[cfg(feature = "host")]
+pub mod proxy;
 #[cfg(feature = "host")]
 pub mod control;
 #[cfg(feature = "host")]
 pub mod front;
-pub mod identity;
-pub mod model;
-pub mod network;
-pub mod plan;
 #[cfg(feature = "host")]
-pub mod proxy;
-#[cfg(feature = "host")]
-pub mod runtime;
-pub mod store;
-pub mod telemetry;
+pub mod cli;

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 
+use crate::model::StartFailure;
 use crate::network::Table;
 use crate::runtime::capacity::{Permits, Readings};
 use crate::runtime::compile::Compiler;
@@ -150,6 +151,16 @@ impl Runtime {
     /// What can be named as an image without a file: aliases and what is built in. Reads the files of aliases.
     pub fn images(&self) -> Vec<ImageSummary> {
         self.node.images.summaries()
+    }
+
+    /// What kind of guest an image is: pulls and compiles it, so that a start finds it ready.
+    pub async fn inspect(&self, image: &str, may_name_any_file: bool) -> Result<GuestKind, StartFailure> {
+        Ok(self.node.images.pull(image, may_name_any_file).await?.kind())
+    }
+
+    /// The file that an image name leads to here, if it does.
+    pub fn file_of(&self, image: &str) -> Option<PathBuf> {
+        self.node.images.file_of(image)
     }
 
     /// Starts a task. The receiver never misses a report, and closes after [`Report::Ended`].

@@ -1,7 +1,7 @@
 //! Images: from what a definition names to a component that is compiled, linked and ready to be instantiated.
 //!
 //! A name is looked for among the aliases of the configuration, then among the built-in images; `file://` names a file; the
-//! alias `*` takes what is left. An image is known by the digest of its bytes: a file that changed is another image at the
+//! alias `*` takes every name that has no alias of its own. An image is known by the digest of its bytes: a file that changed is another image at the
 //! next start of a task, while running tasks keep theirs.
 
 pub mod built_in;
@@ -86,6 +86,14 @@ impl Images {
     }
 
     /// What can be named: the aliases, then what is built in.
+    /// The file that a name leads to, where it is one of the configuration's.
+    pub fn file_of(&self, written: &str) -> Option<PathBuf> {
+        match self.sources.find(written, true) {
+            Ok(Found::File(file)) => Some(file),
+            _ => None,
+        }
+    }
+
     pub fn summaries(&self) -> Vec<ImageSummary> {
         self.sources.summaries()
     }

@@ -25,16 +25,17 @@ impl BuiltIn {
 }
 
 /// In the order of `coracle images`.
-pub static BUILT_IN: [BuiltIn; 6] = [
+pub static BUILT_IN: [BuiltIn; 7] = [
     BuiltIn::new(
         &["coracle/web", "nginx", "amazon/amazon-ecs-sample"],
         include_bytes!("../../../guest-examples/prebuilt/web.wasm"),
     ),
-    BuiltIn::new(&["coracle/hello"], include_bytes!("../../../guest-examples/prebuilt/hello.wasm")),
-    BuiltIn::new(&["coracle/hello-p3"], include_bytes!("../../../guest-examples/prebuilt/hello-p3.wasm")),
-    BuiltIn::new(&["coracle/echo"], include_bytes!("../../../guest-examples/prebuilt/echo.wasm")),
-    BuiltIn::new(&["coracle/batch"], include_bytes!("../../../guest-examples/prebuilt/batch.wasm")),
-    BuiltIn::new(&["coracle/hog"], include_bytes!("../../../guest-examples/prebuilt/hog.wasm")),
+    BuiltIn::new(&["coracle/hello", "hello"], include_bytes!("../../../guest-examples/prebuilt/hello.wasm")),
+    BuiltIn::new(&["coracle/hello-p3", "hello-p3"], include_bytes!("../../../guest-examples/prebuilt/hello-p3.wasm")),
+    BuiltIn::new(&["coracle/echo", "echo"], include_bytes!("../../../guest-examples/prebuilt/echo.wasm")),
+    BuiltIn::new(&["coracle/batch", "batch"], include_bytes!("../../../guest-examples/prebuilt/batch.wasm")),
+    BuiltIn::new(&["coracle/hog", "hog"], include_bytes!("../../../guest-examples/prebuilt/hog.wasm")),
+    BuiltIn::new(&["coracle/c-hello", "c-hello"], include_bytes!("../../../guest-examples/prebuilt/c-hello.wasm")),
 ];
 
 /// The built-in image of this name (without registry and tag).

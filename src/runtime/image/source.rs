@@ -18,7 +18,7 @@ use crate::runtime::image::{ImageSummary, digest_of, written_digest};
 const IMAGE_BYTES_MAX: u64 = 256 << 20;
 /// Files whose digest is remembered: 200 bytes each.
 const DIGESTS_MAX: usize = 4096;
-/// The alias for every name that nothing else resolves.
+/// The alias for every name that has none of its own.
 const ANY: &str = "*";
 
 /// What a reference resolved to.
@@ -73,11 +73,12 @@ impl Sources {
         if let Some(path) = reference.spellings().into_iter().find_map(|name| self.aliases.get(name)) {
             return Ok(Found::File(path.clone()));
         }
-        if let Some(built_in) = find(reference.name) {
-            return Ok(Found::BuiltIn(built_in));
+        // `*` is every name, the built-in ones too: who writes it wants their own component.
+        if let Some(path) = self.aliases.get(ANY) {
+            return Ok(Found::File(path.clone()));
         }
-        match self.aliases.get(ANY) {
-            Some(path) => Ok(Found::File(path.clone())),
+        match find(reference.name) {
+            Some(built_in) => Ok(Found::BuiltIn(built_in)),
             None => Err(StartFailure::CannotPull(linux_image(&reference))),
         }
     }
