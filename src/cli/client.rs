@@ -15,6 +15,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 use crate::cli::Failure;
+use crate::model::Region;
 
 /// How long a connection may take: the server is on this machine or near.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,19 +30,21 @@ pub struct ServerArgs {
     pub endpoint: String,
     /// The region to look into: each has resources of its own.
     #[arg(long, default_value_t = default_region())]
-    pub region: String,
+    pub region: Region,
 }
 
 /// The region of the environment, as the AWS clients read it.
-pub fn default_region() -> String {
-    let named = |variable: &str| std::env::var(variable).ok().filter(|region| !region.is_empty());
-    named("AWS_REGION").or_else(|| named("AWS_DEFAULT_REGION")).unwrap_or_else(|| String::from("us-east-1"))
+pub fn default_region() -> Region {
+    let named = |variable: &str| std::env::var(variable).ok()?.parse().ok();
+    named("AWS_REGION")
+        .or_else(|| named("AWS_DEFAULT_REGION"))
+        .unwrap_or_else(|| "us-east-1".parse().expect("us-east-1 is a region's name"))
 }
 
 pub struct ServerClient {
     http: Client<HttpConnector, Full<Bytes>>,
     endpoint: String,
-    region: String,
+    region: Region,
 }
 
 /// Runs a client's command on a runtime of its own.
@@ -157,7 +160,7 @@ impl ServerClient {
         let identity_of = credentials.into();
         let parameters = identity
             .identity(&identity_of)
-            .region(&self.region)
+            .region(self.region.as_str())
             .name("ecs")
             .time(std::time::SystemTime::now())
             .settings(SigningSettings::default())

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::cli::client::default_region;
 use crate::cli::log::{self, LogFormat};
 use crate::cli::server::Server;
 use crate::cli::{Failure, output};
@@ -47,7 +48,7 @@ pub struct ServerOptions {
     #[arg(long, default_value = "123456789012")]
     pub account: AccountId,
     /// The region of requests that name none.
-    #[arg(long, default_value = crate::cli::client::default_region())]
+    #[arg(long, default_value_t = default_region())]
     pub region: Region,
     /// Cores that tasks may use [default: all].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
