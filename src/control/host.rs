@@ -114,8 +114,8 @@ fn target_error(error: HandlerError) -> TargetError {
         HandlerError::OutOfMemory => TargetError::OutOfMemory,
         HandlerError::OutOfFuel => TargetError::OutOfFuel,
         HandlerError::Overloaded => TargetError::Overloaded,
-        // It was refused before the guest saw it: another target may have it.
-        HandlerError::Stopped => TargetError::NotStarted,
+        HandlerError::NotRunning => TargetError::NotStarted,
+        HandlerError::Stopped => TargetError::Stopped,
         HandlerError::InvalidResponse(message) | HandlerError::Failed(message) => TargetError::InvalidResponse(message),
         error @ HandlerError::InvalidRequest(_) => TargetError::Failed(Box::new(error)),
     }

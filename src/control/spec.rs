@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::model::exit::StartFailure;
+use crate::model::support::{self, Verdict};
 use crate::model::task::LaunchType;
 use crate::model::task_definition::{ContainerDefinition, PortMapping};
 use crate::model::{Task, TaskDefinition, size};
@@ -32,6 +33,7 @@ pub fn task_spec(
     address: Address,
     policy: ImagePolicy,
 ) -> Result<TaskSpec, StartFailure> {
+    refused(definition)?;
     let document = &definition.document;
     let containers: Vec<ContainerSpec> = document
         .container_definitions
@@ -49,6 +51,15 @@ pub fn task_spec(
         memory_bytes: task.memory.as_deref().and_then(size::memory_mib).map(|mib| u64::from(mib) * MIB),
         containers,
     })
+}
+
+/// What was registered, because ECS registers it, and cannot run here.
+fn refused(definition: &TaskDefinition) -> Result<(), StartFailure> {
+    let document = serde_json::to_value(&definition.document).unwrap_or_default();
+    match support::fields(&document).into_iter().find(|field| field.verdict == Verdict::Refused) {
+        Some(field) => Err(StartFailure::CannotCreate(format!("{}: {}", field.path, field.text))),
+        None => Ok(()),
+    }
 }
 
 fn container_spec(
@@ -202,6 +213,16 @@ mod tests {
         assert_eq!(value("CORACLE_TASK_DEFINITION"), Some("web:1"));
         assert_eq!(web.ports.len(), 4);
         assert_eq!(web.ports[3], (92, Protocol::Udp));
+    }
+
+    #[test]
+    fn what_cannot_run_here_fails_the_start_and_is_named() {
+        let document = serde_json::json!({
+            "containerDefinitions": [{"name": "web", "image": "i"}],
+            "runtimePlatform": {"operatingSystemFamily": "WINDOWS_SERVER_2022_CORE"}
+        });
+        let failure = spec(document, |_| ()).err().map(|failure| failure.text());
+        assert!(failure.is_some_and(|text| text.starts_with("CannotCreateContainerError: runtimePlatform: Windows")));
     }
 
     #[test]

@@ -41,7 +41,7 @@ const WAITING_MAX: usize = 1024;
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// A handler's container, to be called. A cheap handle that keeps nothing alive: once the container has stopped, every
-/// call says [`HandlerError::Stopped`].
+/// call says [`HandlerError::NotRunning`].
 #[derive(Clone)]
 pub struct Handler {
     shared: Weak<Shared>,
@@ -91,18 +91,18 @@ impl Handler {
     /// Gives the request to an instance of the component. Waits, bounded, while the node or the task's memory is full.
     /// Dropping the future, or the response's body before its end, cancels the guest.
     pub async fn call(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, HandlerError> {
-        let shared = self.shared.upgrade().ok_or(HandlerError::Stopped)?;
+        let shared = self.shared.upgrade().ok_or(HandlerError::NotRunning)?;
         // The token first: a stop that comes after it waits for this request.
         let in_flight = shared.open.token();
         if shared.open.is_closed() {
-            return Err(HandlerError::Stopped);
+            return Err(HandlerError::NotRunning);
         }
         shared.parts.requests.fetch_add(1, Ordering::Relaxed);
         let has_body = request.method() != hyper::Method::HEAD;
         let request = request::prepare(request, shared.parts.sandbox.network.address().ip())?;
         let seat = tokio::select! {
             biased;
-            () = shared.cut.cancelled() => return Err(HandlerError::Stopped),
+            () = shared.cut.cancelled() => return Err(HandlerError::NotRunning),
             seat = shared.seat() => seat?,
         };
         let (sender, head) = oneshot::channel();

@@ -26,8 +26,11 @@ pub enum HandlerError {
     /// The queue for a free instance is full, or the wait in it was too long.
     #[error("too many requests wait for an instance of the handler")]
     Overloaded,
-    /// The container is stopping, or has stopped.
-    #[error("the container is stopping")]
+    /// The container is stopping, or has stopped: no instance saw the request.
+    #[error("the container is not running")]
+    NotRunning,
+    /// The container was stopped while an instance had the request.
+    #[error("the container was stopped")]
     Stopped,
     /// The handler returned without a response, or with one that HTTP does not allow.
     #[error("the handler gave no valid response: {0}")]

@@ -138,7 +138,7 @@ fn status(error: &HandlerError) -> StatusCode {
         | HandlerError::OutOfFuel
         | HandlerError::InvalidResponse(_)
         | HandlerError::Failed(_) => StatusCode::BAD_GATEWAY,
-        HandlerError::Overloaded | HandlerError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+        HandlerError::Overloaded | HandlerError::NotRunning | HandlerError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         HandlerError::InvalidRequest(_) => StatusCode::BAD_REQUEST,
     }
 }
