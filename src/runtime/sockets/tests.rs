@@ -208,3 +208,20 @@ async fn the_quota_of_sockets_holds() {
     assert!(a.reserve().is_err());
     drop(all);
 }
+
+#[test]
+fn the_functions_of_wasi_0_3_are_replaced_not_added() {
+    let mut config = Config::new();
+    config.wasm_component_model_async(true);
+    let engine = Engine::new(&config).unwrap();
+    let mut linker = Linker::<Data>::new(&engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+    wasmtime_wasi::p3::add_to_linker(&mut linker).unwrap();
+    // Before ours are added the names are taken: they are those of wasmtime-wasi.
+    let mut types = linker.instance("wasi:sockets/types@0.3.0").unwrap();
+    for name in ["[static]tcp-socket.create", "[method]tcp-socket.connect", "[method]udp-socket.send"] {
+        assert!(types.func_wrap(name, |_, (): ()| Ok(())).is_err(), "{name}");
+    }
+    shadow_p2(&mut linker).unwrap();
+    shadow_p3(&mut linker).unwrap();
+}
