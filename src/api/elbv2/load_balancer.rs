@@ -36,6 +36,16 @@ pub fn create(
                 ),
             ));
         }
+        None if is_taken(cx, view, &load_balancer) => {
+            return Err(ApiError::new(
+                ErrorKind::DuplicateLoadBalancerName,
+                format_args!(
+                    "A load balancer with the same name '{}' exists, but in other letter case: both would be '{}'",
+                    load_balancer.name,
+                    load_balancer.dns_name()
+                ),
+            ));
+        }
         None if view.count(&Prefix::load_balancers(&cx.scope)) >= LOAD_BALANCERS_MAX => {
             return Err(ApiError::new(
                 ErrorKind::TooManyLoadBalancers,
@@ -94,6 +104,12 @@ fn wanted(cx: &Context, input: wire::CreateLoadBalancerInput) -> Result<LoadBala
         tags: tag::given(input.tags.as_deref())?,
         document,
     })
+}
+
+/// Whether another load balancer has the DNS name, in which case does not count.
+fn is_taken(cx: &Context, view: &View, wanted: &LoadBalancer) -> bool {
+    let existing = view.list::<LoadBalancer>(&Prefix::load_balancers(&cx.scope));
+    existing.iter().any(|existing| existing.dns_name() == wanted.dns_name())
 }
 
 fn is_same(existing: &LoadBalancer, wanted: &LoadBalancer) -> bool {

@@ -37,6 +37,9 @@ fn the_same_again_is_the_same() {
     let (kind, message) = api.refused("CreateLoadBalancer", other);
     assert_eq!(kind, ErrorKind::DuplicateLoadBalancerName);
     assert_eq!(message, "A load balancer with the same name 'web' exists, but with different settings");
+    let (kind, message) = api.refused("CreateLoadBalancer", json!({ "Name": "WEB" }));
+    assert_eq!(kind, ErrorKind::DuplicateLoadBalancerName);
+    assert!(message.ends_with("both would be 'web.us-east-1.elb.localhost'"), "{message}");
     assert_eq!(api.view.count(&Prefix::load_balancers(&api.cx.scope)), 1);
 }
 
