@@ -133,3 +133,6 @@ impl Front {
         self.workers.end(drain).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,12 @@
 //! What a request must be to be forwarded, and what its headers become on the way.
 //!
-//! Ambiguous framing is refused rather than repaired: whatever two servers may read differently is a way to smuggle one
-//! request inside another.
+//! Whatever two servers may read differently is a way to smuggle one request inside another. Framing reaches us settled:
+//! hyper refuses lengths that differ and codings that are not `chunked`, and drops a length beside `chunked`; here it goes
+//! out again by what was really read. An ambiguous Host is refused.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
@@ -12,6 +15,7 @@ use http::request::Parts;
 use http::{Method, Uri, Version};
 
 use crate::proxy::answer::ForwardError;
+use crate::proxy::group::scatter;
 use crate::proxy::routes::{Route, split_port};
 use crate::proxy::spec::ForwardedFor;
 
@@ -21,6 +25,7 @@ const FORWARDED_FOR_MAX: usize = 30;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -48,9 +53,6 @@ pub fn check(parts: &Parts) -> Result<(), ForwardError> {
         Method::TRACE => return Err(ForwardError::MethodNotAllowed),
         Method::CONNECT => return Err(ForwardError::BadRequest("CONNECT is not for load balancers")),
         _ => {}
-    }
-    if parts.headers.contains_key(CONTENT_LENGTH) && parts.headers.contains_key(TRANSFER_ENCODING) {
-        return Err(ForwardError::BadRequest("both Content-Length and Transfer-Encoding"));
     }
     let forwarded = parts.headers.get_all(FORWARDED_FOR).iter();
     let addresses = forwarded.map(|value| value.as_bytes().iter().filter(|byte| **byte == b',').count() + 1);
@@ -87,6 +89,7 @@ pub fn to_target(parts: &mut Parts, route: &Route, peer: SocketAddr, upgrade: Op
     add_forwarded_for(&mut parts.headers, route.forwarded_for, peer.ip());
     parts.headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     parts.headers.insert(FORWARDED_PORT, HeaderValue::from(port));
+    add_trace(&mut parts.headers);
 }
 
 /// The port as the client sees it: on the open port that is what its Host says, which is where a redirect must lead back.
@@ -139,4 +142,29 @@ fn add_forwarded_for(headers: &mut HeaderMap, mode: ForwardedFor, peer: IpAddr) 
     if let Ok(value) = HeaderValue::from_bytes(&line) {
         headers.insert(FORWARDED_FOR, value);
     }
+}
+
+/// Names the request as ELB does: `Root=1-TIME-ID`, or `Self=1-TIME-ID;` before what the client sent.
+fn add_trace(headers: &mut HeaderMap) {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let count = TRACES.get().wrapping_add(1);
+    TRACES.set(count);
+    let id = format!("1-{seconds:08x}-{:016x}{:08x}", scatter(count), scatter(!count) >> 32);
+    let line = match headers.get(TRACE_ID).and_then(|sent| sent.to_str().ok()) {
+        Some(sent) => format!("Self={id};{sent}"),
+        None => format!("Root={id}"),
+    };
+    if let Ok(value) = HeaderValue::from_str(&line) {
+        headers.insert(TRACE_ID, value);
+    }
+}
+
+thread_local! {
+    /// Where this thread's ids go on. They have to be different, not unpredictable; so one seed for a thread is enough.
+    static TRACES: Cell<u64> = {
+        let mut seed = [0; 8];
+        // Without randomness ids may repeat after a restart, which only makes traces harder to tell apart.
+        let _ = getrandom::fill(&mut seed);
+        Cell::new(u64::from_le_bytes(seed))
+    };
 }

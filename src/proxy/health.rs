@@ -208,7 +208,8 @@ impl Watched {
             self.shared.set_health(&entry.group, &entry.target, state);
         }
         let shows = match (state, outcome) {
-            _ if entry.target.state.is_draining() => return,
+            // Whatever the check found, something else is shown of it by now.
+            _ if entry.target.state.is_draining() || !members.is_used => return,
             (TargetState::Healthy, _) => TargetHealth { state, reason: None, description: None },
             (TargetState::Unhealthy, Outcome::Failed { reason, description }) => health(state, reason, description),
             // While it is new, or on its way back, what was shown stays.
