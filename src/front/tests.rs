@@ -173,6 +173,8 @@ impl Client {
     }
 
     async fn send(&mut self, request: Request<Full<Bytes>>) -> (StatusCode, String) {
+        // Its connection is driven by another thread, which may not have seen the end of the last response yet.
+        self.0.ready().await.unwrap();
         let response = self.0.send_request(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
