@@ -54,6 +54,8 @@ pub enum Held {
     NotReplacedYet { tasks: usize },
     /// A target is unhealthy, but its task's grace period is not over.
     GracePeriod { tasks: usize },
+    /// So many starts, because its tasks end as fast as they start.
+    TooFast { starts: usize, until: Timestamp },
     /// So many starts, left to the next pass, because a pass is bounded.
     PassFull { starts: usize },
 }
@@ -67,6 +69,7 @@ impl fmt::Display for Held {
             Held::NoRoom { starts, lacking } => write!(f, "{starts} starts: no room, {lacking}"),
             Held::NotReplacedYet { tasks } => write!(f, "{tasks} stops: not replaced yet"),
             Held::GracePeriod { tasks } => write!(f, "{tasks} stops: grace period"),
+            Held::TooFast { starts, until } => write!(f, "{starts} starts: too fast, until {until}"),
             Held::PassFull { starts } => write!(f, "{starts} starts: pass full"),
         }
     }

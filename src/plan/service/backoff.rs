@@ -34,27 +34,33 @@ pub(super) fn plan_throttle(plan: &mut Plan<Action>, observed: &Observed<'_>) ->
     let service = observed.service;
     let before = service.throttle;
     let Some(primary) = service.primary() else { return before };
-    let round_began = before.not_before.unwrap_or(Timestamp(i64::MIN));
-    let (mut any_failure, mut ran) = (false, false);
-    // The newest failure of this round: when it was created, and when it ended.
-    let mut newest: Option<(Timestamp, Timestamp)> = None;
+    let round_began = before.not_before.unwrap_or(Timestamp(i64::MIN)).max(service.created_at);
+    let mut any_failure = false;
+    // Of this round: when the newest success was created; when the newest failure was, and when the last one ended.
+    let mut success: Option<Timestamp> = None;
+    let mut failure: Option<(Timestamp, Timestamp)> = None;
     for task in observed.tasks.iter().filter(|task| task.definition == primary.definition) {
         let failed = never_ran(task);
         any_failure |= failed;
         if task.created_at < round_began {
             continue;
         }
-        ran |= task.started_at.is_some();
+        if task.started_at.is_some() {
+            success = success.max(Some(task.created_at));
+        }
         if failed {
             let this = (task.created_at, task.stopped_at.unwrap_or(task.created_at));
-            newest = Some(newest.map_or(this, |(created, ended)| (created.max(this.0), ended.max(this.1))));
+            failure = Some(failure.map_or(this, |(created, ended)| (created.max(this.0), ended.max(this.1))));
         }
     }
-    let after = match newest {
-        // A new definition is tried afresh, and a task that ran ends the row.
-        _ if ran || !any_failure => Throttle::default(),
-        None => before,
-        Some((created, ended)) => {
+    let after = match (failure, success) {
+        // A new definition is tried afresh.
+        _ if !any_failure => Throttle::default(),
+        // What was started last runs, or ran: the row is over.
+        (None, Some(_)) => Throttle::default(),
+        (Some((failed, _)), Some(succeeded)) if failed < succeeded => Throttle::default(),
+        (None, None) => before,
+        (Some((created, ended)), _) => {
             let failures = before.failures.saturating_add(1);
             // Strictly after the failed ones were created, so that they are never taken for the next round.
             let not_before = (ended + delay(failures)).max(created + Duration::from_millis(1));

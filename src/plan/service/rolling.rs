@@ -5,6 +5,7 @@
 //! are not healthy never count towards the minimum, so they are always the first to go.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use crate::model::service::Throttle;
 use crate::model::task::StopCode;
@@ -12,6 +13,11 @@ use crate::model::{Task, TaskId, Timestamp};
 use crate::plan::service::standing::{Sorted, Standing};
 use crate::plan::service::{Action, Observed, PASS_STARTS_MAX, PASS_STOPS_MAX, Room, events};
 use crate::plan::{Held, Plan};
+
+/// In each such period a service may start twice its count, so that a deployment is never slowed down, and a few more.
+const PACE_PERIOD: Duration = Duration::from_secs(1);
+/// Crashes of a small service that are made good at once, in each period.
+const PACE_SPARE: usize = 10;
 
 /// What this pass stops.
 #[derive(Debug, Default)]
@@ -141,6 +147,12 @@ pub(super) fn plan_starts(
         record_once(plan, observed, events::unable_to_place(observed.closest_instance, lacking));
         starts = count;
     }
+    let (allowed, next) = pace(observed, sorted, now);
+    if starts > allowed {
+        plan.held.push(Held::TooFast { starts: starts - allowed, until: next });
+        plan.wake_at(next);
+        starts = allowed;
+    }
     if starts > PASS_STARTS_MAX {
         plan.held.push(Held::PassFull { starts: starts - PASS_STARTS_MAX });
         starts = PASS_STARTS_MAX;
@@ -155,6 +167,18 @@ pub(super) fn plan_starts(
         plan.actions.push(events::record(observed.service, events::started(&started)));
     }
     started
+}
+
+/// How many tasks may be started now, and when more may be. ECS is paced by how long its starts take; here a program that
+/// runs and returns at once would else be replaced hundreds of times a second.
+fn pace(observed: &Observed<'_>, sorted: &Sorted<'_>, now: Timestamp) -> (usize, Timestamp) {
+    let recent = observed.tasks.iter().map(|task| task.created_at).filter(|created| now < *created + PACE_PERIOD);
+    let (mut count, mut oldest) = (0, now);
+    for created in recent {
+        count += 1;
+        oldest = oldest.min(created);
+    }
+    ((2 * sorted.wanted + PACE_SPARE).saturating_sub(count), oldest + PACE_PERIOD)
 }
 
 /// Nothing that is still on its way could ever open this deployment.

@@ -399,6 +399,47 @@ fn only_repeated_failures_to_start_wait() {
 }
 
 #[test]
+fn one_replica_that_cannot_start_waits_beside_those_that_run() {
+    let mut scene = Scene::new(2, "H");
+    scene.service.deployments.truncate(1);
+    for round in 1..=3 {
+        let mut failed = task(scene.next_id, "new");
+        failed.created_at = scene.service.throttle.not_before.unwrap_or(Timestamp(5));
+        failed.last_status = TaskStatus::Stopped;
+        failed.stopped_at = Some(NOW);
+        failed.stop_code = Some(StopCode::TaskFailedToStart);
+        scene.tasks.push(Arc::new(failed));
+        scene.next_id += 1;
+        let plan = scene.plan();
+        scene.execute(&plan);
+        assert_eq!(scene.service.throttle.failures, round);
+        scene.tasks.retain(|task| task.created_at < NOW);
+    }
+    assert_eq!(drawn(&scene.plan()).split(':').nth(1), Some(" 1 starts"));
+}
+
+#[test]
+fn a_program_that_returns_at_once_is_not_restarted_without_end() {
+    let mut scene = Scene::new(1, "");
+    scene.service.deployments.truncate(1);
+    scene.service.load_balancers.clear();
+    let mut starts = 0;
+    for _ in 0..100 {
+        let plan = scene.plan();
+        starts += plan.actions.iter().filter(|action| matches!(action, Action::Start { .. })).count();
+        scene.execute(&plan);
+        for task in &mut scene.tasks {
+            let task = Arc::make_mut(task);
+            task.last_status = TaskStatus::Stopped;
+            task.started_at = Some(NOW);
+            task.stop_code = Some(StopCode::EssentialContainerExited);
+        }
+    }
+    assert_eq!(starts, 12);
+    assert_eq!(scene.plan().wake_at, Some(Timestamp(NOW.0 + 1000)));
+}
+
+#[test]
 fn a_service_without_room_says_what_lacks() {
     let mut scene = Scene::new(3, "H");
     scene.service.deployments.truncate(1);
