@@ -32,8 +32,8 @@ const SLOT_BYTES: u64 = (4 << 30) + (32 << 20);
 const SLOT_SHARE: (u64, u64) = (3, 4);
 /// Two mappings of each stack when the pool is made, four more of each live instance (measured).
 const MAPPINGS_PER_INSTANCE: u64 = 6;
-/// For the process itself: libraries, heaps, threads, and three of each compiled image.
-const MAPPINGS_RESERVED: u64 = 4_000;
+/// For the process itself: libraries, heaps, threads (some 500), and three of each of 256 compiled images, twice over.
+const MAPPINGS_RESERVED: u64 = 2_500;
 /// A program that listens holds one. For connections of the front and the proxy, files and images.
 const OPEN_FILES_RESERVED: u64 = 512;
 /// An idle task costs 40 to 80 KB with its page tables (measured); the bar is this.
@@ -42,9 +42,11 @@ const INSTANCE_BYTES: u64 = 100 << 10;
 const INSTANCES_MAX: u64 = 100_000;
 /// A node below this cannot do its work; the readings are then believed to be wrong, and the pools will say so.
 const INSTANCES_MIN: u64 = 8;
-/// One in sixteen permits is for WASI 0.3, one for what runs on demand, each within these bounds.
-const SMALL_SHARE: u64 = 16;
+/// One in 64 permits is for WASI 0.3, and one for what runs on demand, but at least four where there are 32: most images are
+/// of WASI 0.2, and with Linux's default of mappings 10,000 of them should run.
+const SMALL_SHARE: u64 = 64;
 const SMALL_MAX: u64 = 512;
+const SMALL_NODE: (u64, u64) = (32, 8);
 /// Twelve mappings (four stacks) of a concurrent instance, where a sequential one has six.
 const CONCURRENT_WEIGHT: u64 = 2;
 
@@ -86,7 +88,7 @@ impl Capacity {
         let (total, limited_by) =
             candidates.into_iter().min_by_key(|(count, _)| *count).expect("the array is not empty");
         let total = total.max(INSTANCES_MIN);
-        let small = (total / SMALL_SHARE).clamp(1, SMALL_MAX);
+        let small = (total / SMALL_SHARE).clamp(total.min(SMALL_NODE.0) / SMALL_NODE.1, SMALL_MAX);
         let sequential = total - small * CONCURRENT_WEIGHT - small;
         Capacity { sequential: narrow(sequential), concurrent: narrow(small), on_demand: narrow(small), limited_by }
     }
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn the_scarcest_resource_limits_and_is_named() {
         let usual = Capacity::compute(&Readings { mappings: 65_530, ..PLENTY }, None);
-        assert!((9_500..=10_365).contains(&usual.instances()), "{usual}");
+        assert!((10_000..=10_365).contains(&usual.sequential), "{usual}");
         assert!(usual.to_string().contains("vm.max_map_count = 65530"), "{usual}");
 
         for (readings, limit) in [
