@@ -40,7 +40,8 @@ struct Up {
     child: Child,
     output: tokio::io::Lines<BufReader<ChildStdout>>,
     progress: Arc<Mutex<String>>,
-    home: TempDir,
+    // Removed with it.
+    _home: TempDir,
 }
 
 impl Up {
@@ -58,7 +59,7 @@ impl Up {
                 told.lock().unwrap().push_str(&format!("{line}\n"));
             }
         });
-        Up { child, output, progress, home }
+        Up { child, output, progress, _home: home }
     }
 
     fn told(&self) -> String {
