@@ -182,7 +182,9 @@ def load_balancers():
     assert {"Key": "deregistration_delay.timeout_seconds", "Value": "10"} in attributes, attributes
     elb.register_targets(TargetGroupArn=group, Targets=[{"Id": "127.0.0.1", "Port": 9}])
     health = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
-    assert health[0]["Target"] == {"Id": "127.0.0.1", "Port": 9} and health[0]["TargetHealth"]["State"], health
+    assert (health[0]["Target"]["Id"], health[0]["Target"]["Port"]) == ("127.0.0.1", 9), health
+    # Nothing forwards to the group yet.
+    assert health[0]["TargetHealth"]["State"] == "unused", health
     elb.deregister_targets(TargetGroupArn=group, Targets=[{"Id": "127.0.0.1", "Port": 9}])
 
     action = {"Type": "forward", "TargetGroupArn": group}

@@ -36,7 +36,7 @@ pub async fn aws_error(server: &Server, arguments: &str) -> String {
 
 async fn run_aws(server: &Server, words: &[&str]) -> Output {
     let mut command = with_credentials(venv("aws"));
-    command.args(["--endpoint-url", &server.endpoint(), "--output", "json", "--no-cli-pager"]).args(words);
+    command.args(["--endpoint-url", &server.endpoint(), "--output", "json"]).args(words);
     bounded("the aws CLI", command.output()).await.unwrap()
 }
 

@@ -10,7 +10,10 @@ use super::server::Server;
 
 /// Runs a task of an image that cannot be run; the task, stopped.
 async fn failed(server: &Server, image: &str) -> Value {
-    let arn = server.run(single("broken", image, &[])).await;
+    let mut definition = single("broken", image, &[]);
+    // Which Fargate wants for images of ECR.
+    definition["executionRoleArn"] = serde_json::json!("arn:aws:iam::123456789012:role/pull");
+    let arn = server.run(definition).await;
     let task = server.task_in(&arn, "STOPPED").await;
     assert_eq!(task["stopCode"], "TaskFailedToStart", "{task}");
     assert!(task["containers"][0]["exitCode"].is_null(), "it never ran: {task}");
@@ -64,20 +67,22 @@ async fn an_alias_stands_for_a_name() {
     assert!(answer.text().starts_with("Hello from "), "{}", answer.text());
 }
 
-/// The bytes of a component that imports these instances, empty, and exports nothing.
+/// The bytes of a program, by its exports, that imports these instances, empty.
 fn component_importing(names: &[&str]) -> Vec<u8> {
-    let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
-    let count = u8::try_from(names.len()).unwrap();
-    // Section 7, types: one instance type without declarations (0x42, 0).
-    bytes.extend([7, 3, 1, 0x42, 0]);
-    // Section 10, imports: each a plain name (0), its length and text, an instance (5) of type 0.
-    let mut imports = vec![count];
+    let counted = |bytes: &[u8]| [&[u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    // One instance type (0x42) without declarations.
+    let types = [1, 0x42, 0];
+    // Each a plain name (0), an instance (5) of type 0.
+    let mut imports = vec![u8::try_from(names.len()).unwrap()];
     for name in names {
-        imports.extend([0, u8::try_from(name.len()).unwrap()]);
-        imports.extend(name.as_bytes());
-        imports.extend([5, 0]);
+        imports.extend([vec![0], counted(name.as_bytes()), vec![5, 0]].concat());
     }
-    bytes.extend([10, u8::try_from(imports.len()).unwrap()]);
-    bytes.extend(imports);
+    // One: a plain name, instance (5) 0, as the type that it has (0).
+    let exports = [vec![1, 0], counted(b"wasi:cli/run@0.2.6"), vec![5, 0, 0]].concat();
+    let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+    for (section, content) in [(7, &types[..]), (10, &imports), (11, &exports)] {
+        bytes.push(section);
+        bytes.extend(counted(content));
+    }
     bytes
 }

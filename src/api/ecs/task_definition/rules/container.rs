@@ -121,9 +121,6 @@ pub fn ports(input: &Request) -> Checked {
             {
                 return Err(invalid(container, format_args!("The port mapping name '{name}' is used twice.")));
             }
-            if mapping.app_protocol.is_some() && mapping.name.is_none() {
-                return Err(invalid(container, "A port mapping with appProtocol needs a name."));
-            }
         }
     }
     Ok(())
