@@ -15,8 +15,11 @@ async fn each_region_has_its_own() {
 
     // A load balancer's short name is ambiguous as soon as two regions have it; the whole name never is.
     for region in ["eu-central-1", "eu-west-1"] {
-        let made =
-            aws(&server, &format!("--region {region} elbv2 create-load-balancer --name twin --subnets s-1 s-2")).await;
+        let made = aws(
+            &server,
+            &format!("--region {region} elbv2 create-load-balancer --name twin --subnets subnet-a subnet-b"),
+        )
+        .await;
         assert_eq!(made["LoadBalancers"][0]["DNSName"], format!("twin.{region}.elb.localhost"));
     }
 }
