@@ -56,7 +56,7 @@ pub struct RuntimeConfig {
     pub cores: u32,
     /// The memory that tasks may use.
     pub memory_bytes: u64,
-    /// `--image NAME=FILE`; the name `*` stands for every name that nothing else resolves.
+    /// `--image NAME=FILE`; the name `*` stands for every name that has none of its own.
     pub aliases: BTreeMap<String, PathBuf>,
     /// Where `file://` images of callers must lie who may not name any file.
     pub image_dir: Option<PathBuf>,

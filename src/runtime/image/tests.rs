@@ -15,13 +15,19 @@ fn message(found: Result<Found, StartFailure>) -> String {
 }
 
 #[test]
-fn aliases_come_first_and_the_star_last() {
+fn aliases_come_first_and_the_star_is_every_name_without_one() {
     let (mine, any) = (Path::new("/mine.wasm"), Path::new("/any.wasm"));
-    let sources = sources(&[("nginx", mine), ("*", any)], None);
-    for (name, path) in [("nginx:1.27", mine), ("public.ecr.aws/nginx/nginx", mine), ("mysql:8", any)] {
-        assert!(matches!(sources.find(name, false), Ok(Found::File(found)) if found == path), "{name}");
+    let with_star = sources(&[("nginx", mine), ("*", any)], None);
+    for (name, path) in [
+        ("nginx:1.27", mine),
+        ("public.ecr.aws/nginx/nginx", mine),
+        ("mysql:8", any),
+        ("amazon/amazon-ecs-sample", any),
+    ] {
+        assert!(matches!(with_star.find(name, false), Ok(Found::File(found)) if found == path), "{name}");
     }
-    assert!(matches!(sources.find("amazon/amazon-ecs-sample:latest", false), Ok(Found::BuiltIn(_))));
+    let without = sources(&[("nginx", mine)], None);
+    assert!(matches!(without.find("amazon/amazon-ecs-sample:latest", false), Ok(Found::BuiltIn(_))));
 }
 
 #[test]

@@ -96,7 +96,7 @@ async fn a_stop_lets_requests_finish_and_a_kill_ends_them() {
     let late = running.task.handler("main").unwrap();
     assert_eq!(running.stop().await, Exit::Stopped);
     assert_eq!(slow.await.unwrap().unwrap().status(), 200);
-    assert_eq!(late.call(request("GET", "/", Bytes::new())).await.unwrap_err(), HandlerError::Stopped);
+    assert_eq!(late.call(request("GET", "/", Bytes::new())).await.unwrap_err(), HandlerError::NotRunning);
 
     let mut running = node.handler(container("coracle/hello", &[])).await;
     let handler = running.task.handler("main").unwrap();
