@@ -42,8 +42,5 @@ pub async fn recover(shared: &Shared) -> Result<usize, CommitError> {
             Err(TransactError::Commit(error)) => return Err(error),
         }
     }
-    if !left.is_empty() {
-        tracing::warn!(tasks = left.len(), "ended tasks that were placed when the server stopped unexpectedly");
-    }
     Ok(left.len())
 }

@@ -1,9 +1,11 @@
 //! What all loops have in common: when they wake, and what they are shown.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use crate::control::{Phase, Shared};
@@ -68,7 +70,11 @@ pub async fn run(shared: Arc<Shared>, mut concern: impl Concern) {
         let now = shared.store.snapshot();
         let turn = Turn { now: now.clone(), before: seen.take(), at: shared.now() };
         seen = Some(now);
-        let passed = concern.pass(turn).await;
+        // A pass that panics is a defect that one record brought out; the tasks and services of all others go on.
+        let passed = AssertUnwindSafe(concern.pass(turn)).catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(concern = std::any::type_name_of_val(&concern), "a pass panicked; it is repeated");
+            Passed { wake_at: None, failed: true }
+        });
         wake_at = passed.wake_at;
         if passed.failed {
             seen = None;

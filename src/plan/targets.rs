@@ -17,8 +17,9 @@ use crate::model::{
 use crate::plan::Plan;
 use crate::plan::service::{TaskHealth, events};
 
-/// Registrations and removals of one pass: they stay within the operations of one transaction.
-pub const PASS_CHANGES_MAX: usize = 80;
+/// Changes of targets in one pass. A registration reads the target's place, its task and its group, so with the service's
+/// own record this stays within the 128 comparisons of one transaction.
+pub const PASS_CHANGES_MAX: usize = 40;
 
 /// All that is known of a service's targets at one moment.
 #[derive(Clone, Debug)]
@@ -64,7 +65,8 @@ pub fn plan_targets(observed: &Observed<'_>, now: Timestamp) -> Plan<Action> {
         plan_leaving(&mut plan, &mut changes, observed, &tasks, &wanted, target, now);
     }
     for (name, target) in wanted {
-        if !have.contains(&name) && changes.count() < PASS_CHANGES_MAX {
+        if !have.contains(&name) && changes.count < PASS_CHANGES_MAX {
+            changes.count += 1;
             *changes.registered.entry(name.group).or_default() += 1;
             plan.actions.push(Action::Register(target));
         }
@@ -76,16 +78,14 @@ pub fn plan_targets(observed: &Observed<'_>, now: Timestamp) -> Plan<Action> {
 /// What is counted, for the service's events.
 #[derive(Debug, Default)]
 struct Changes {
+    /// Of all kinds: what a pass leaves undone, the changes that it makes wake the next one for.
+    count: usize,
     registered: BTreeMap<String, usize>,
     deregistered: BTreeMap<String, usize>,
     draining: BTreeSet<TaskId>,
 }
 
 impl Changes {
-    fn count(&self) -> usize {
-        self.registered.values().sum::<usize>() + self.deregistered.values().sum::<usize>()
-    }
-
     fn record(&self, plan: &mut Plan<Action>, observed: &Observed<'_>) {
         let arn = |group: &String| {
             let of_name = observed.groups.iter().find(|(_, known)| known.name == *group);
@@ -154,9 +154,10 @@ fn plan_leaving(
     let Some(of) = &target.task else { return };
     let ended = tasks.get(&of.task).is_none_or(|task| task.is_stopped());
     let ours = wanted.get(&name).is_some_and(|wanted| wanted.task == target.task);
-    if changes.count() >= PASS_CHANGES_MAX {
+    if changes.count >= PASS_CHANGES_MAX {
         return;
     }
+    let before = plan.actions.len();
     match target.draining_since {
         _ if ended => {
             if target.draining_since.is_none() {
@@ -179,6 +180,7 @@ fn plan_leaving(
             plan.actions.push(Action::Drain { target: name, health: draining() });
         }
     }
+    changes.count += plan.actions.len() - before;
 }
 
 fn delay(observed: &Observed<'_>, group: &str) -> Duration {

@@ -12,18 +12,23 @@ use std::time::Duration;
 use crate::control::Shared;
 use crate::control::turn::{Concern, Passed, Turn};
 use crate::model::target::TargetTask;
-use crate::model::{Listener, LoadBalancer, Scope, Target, TargetGroup, Task};
+use crate::model::{Listener, LoadBalancer, Scope, Target, TargetGroup, Task, Timestamp};
 use crate::network::Protocol;
 use crate::proxy::{Endpoint, ListenerSpec, LoadBalancerSpec, RoutesSpec, TargetGroupSpec, TargetSpec};
 use crate::store::{Key, Kind, Prefix, Snapshot};
 
 /// How soon a target that cannot be reached yet is looked up again. A person does not notice it.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// A program that never listens is looked up ever less often, down to this: a publication costs a walk of all targets.
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
 
 pub struct Routes {
     shared: Arc<Shared>,
     /// Targets of the last publication that could not be reached yet.
     unreachable: usize,
+    /// Doubles while nothing else changes.
+    look_again: Duration,
+    next_look: Timestamp,
 }
 
 impl Concern for Routes {
@@ -33,16 +38,21 @@ impl Concern for Routes {
                 matches!(change.key.kind(), Kind::LoadBalancer | Kind::Listener | Kind::TargetGroup | Kind::Target)
             })
         });
-        if changed || self.unreachable > 0 {
-            self.publish(&turn.now);
+        if changed {
+            self.look_again = LOOK_AGAIN;
+        } else if self.unreachable == 0 || turn.at < self.next_look {
+            return Passed { wake_at: (self.unreachable > 0).then_some(self.next_look), failed: false };
         }
-        Passed { wake_at: (self.unreachable > 0).then(|| turn.at + LOOK_AGAIN), failed: false }
+        self.publish(&turn.now);
+        self.next_look = turn.at + self.look_again;
+        self.look_again = (self.look_again * 2).min(LOOK_AGAIN_MAX);
+        Passed { wake_at: (self.unreachable > 0).then_some(self.next_look), failed: false }
     }
 }
 
 impl Routes {
     pub fn new(shared: Arc<Shared>) -> Routes {
-        Routes { shared, unreachable: 0 }
+        Routes { shared, unreachable: 0, look_again: LOOK_AGAIN, next_look: Timestamp(0) }
     }
 
     fn publish(&mut self, now: &Snapshot) {

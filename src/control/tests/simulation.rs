@@ -94,6 +94,19 @@ async fn a_deployment_rolls_and_the_old_one_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_large_service_comes_and_goes_within_the_limits_of_transactions() {
+    let world = World::new().await;
+    world.create_service("web", 300, 1);
+    pass(3_000).await;
+    assert_eq!(world.running().len(), 300);
+    assert_eq!(world.store.snapshot().list::<Target>(&Prefix::all_targets()).len(), 300);
+    world.change_service("web", |service| service.desired_count = 1);
+    pass(3_000).await;
+    assert_eq!(world.running().len(), 1);
+    assert_eq!(world.store.snapshot().list::<Target>(&Prefix::all_targets()).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unhealthy_task_is_replaced_first_and_then_stopped() {
     let world = World::new().await;
     world.create_service("web", 2, 1);
