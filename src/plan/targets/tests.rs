@@ -48,7 +48,7 @@ struct Scene {
 impl Scene {
     /// One task for each letter: R runs, S is told to stop, D is stopped, p is pending.
     fn new(drawn: &str) -> Scene {
-        let mut service = crate::plan::service::tests::service(2);
+        let mut service = crate::plan::service::tests::scene::service(2);
         let arn = group().arn().to_string();
         service.load_balancers = vec![ServiceLoadBalancer {
             target_group_arn: arn.clone(),
@@ -83,7 +83,7 @@ impl Scene {
 }
 
 fn drawn_task(letter: char, id: u8) -> Task {
-    let mut task = crate::plan::service::tests::task(u128::from(id), "new");
+    let mut task = crate::plan::service::tests::scene::task(u128::from(id), "new");
     task.last_status = TaskStatus::Running;
     task.interface = Some(crate::model::task::NetworkInterface {
         attachment_id: String::new(),
