@@ -161,3 +161,18 @@ async fn a_service_scales_and_is_deleted() {
     })
     .await;
 }
+
+/// Two load balancers want port 80: each has a port of its own all the same, and says where.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listeners_that_want_one_port_get_two() {
+    let server = Server::start().await;
+    let (one, other) = (handler("one", "hello"), handler("other", "hello"));
+    let (one, other) = (server.balanced(one, 1).await, server.balanced(other, 1).await);
+    let (first, second) = (server.bound(&one.listener).await, server.bound(&other.listener).await);
+    assert_ne!(first, second);
+    let answers = [once(first, get("x", "/plain")).await.text(), once(second, get("x", "/plain")).await.text()];
+    assert_ne!(answers[0], answers[1]);
+    for (balanced, answer) in [(&one, &answers[0]), (&other, &answers[1])] {
+        assert_eq!(once(server.address, get(&balanced.host, "/plain")).await.text(), *answer);
+    }
+}

@@ -9,6 +9,9 @@ use super::api::element;
 use super::server::Server;
 use super::wait::until;
 
+/// Programs that sleep do not hear that they should stop: ECS would wait 30 s until it cuts them off.
+const STOP_TIMEOUT_SECONDS: u32 = 2;
+
 /// The file of a guest.
 pub fn guest_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("guest-examples/prebuilt/{name}.wasm"))
@@ -27,7 +30,9 @@ pub fn single(family: &str, image: &str, command: &[&str]) -> Value {
         "networkMode": "awsvpc",
         "cpu": "256",
         "memory": "512",
-        "containerDefinitions": [{"name": family, "image": image, "command": command, "essential": true}],
+        "containerDefinitions": [
+            {"name": family, "image": image, "command": command, "essential": true, "stopTimeout": STOP_TIMEOUT_SECONDS}
+        ],
     })
 }
 

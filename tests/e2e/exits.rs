@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::api::strings;
 use super::definitions::program;
 use super::server::Server;
+use super::wait::until;
 
 /// Runs a program to its end.
 async fn ended(server: &Server, definition: Value) -> (String, Value) {
@@ -104,4 +106,45 @@ async fn a_task_ends_with_its_essential_container() {
     assert_eq!(code("pair"), 5, "{task}");
     // It was told to stop: it ended by itself, or had to be cut off.
     assert!([json!(0), json!(137), json!(143)].contains(&code("beside")), "{task}");
+}
+
+/// A service whose task ends, or is out of memory, gets another one; the ends are kept to be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_replaces_what_ends() {
+    let server = Server::start().await;
+    let cases = [
+        (program("ends", "batch", &["sleep", "300", "exit", "3"]), 3, false),
+        (program("traps", "hog", &["trap"]), 134, true),
+        (program("leaks", "hog", &["grow-forever"]), 137, true),
+    ];
+    for (definition, ..) in &cases {
+        let family = &definition["family"];
+        let registered = server.register(definition.clone()).await;
+        server
+            .ecs(
+                "CreateService",
+                json!({
+                    "serviceName": family, "taskDefinition": registered, "desiredCount": 1, "launchType": "FARGATE",
+                    "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}},
+                }),
+            )
+            .await;
+    }
+    for (definition, code, has_reason) in &cases {
+        let family = definition["family"].as_str().unwrap();
+        let ended = until("a task and its replacement to end", async || {
+            let input = json!({"serviceName": family, "desiredStatus": "STOPPED"});
+            let ended = strings(&server.ecs("ListTasks", input).await["taskArns"]);
+            (ended.len() >= 2).then_some(ended)
+        })
+        .await;
+        for arn in &ended {
+            let task = server.task_in(arn, "STOPPED").await;
+            assert_eq!(task["containers"][0]["exitCode"], *code, "{task}");
+            assert_eq!(task["containers"][0]["reason"].is_string(), *has_reason, "{task}");
+            assert_eq!(task["stopCode"], "EssentialContainerExited", "{task}");
+            assert_eq!(task["group"], format!("service:{family}"));
+        }
+        assert_eq!(server.service(family).await["desiredCount"], 1);
+    }
 }

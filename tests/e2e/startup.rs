@@ -70,3 +70,28 @@ async fn a_signal_drains_and_ends_with_0() {
     let status = server.terminate().await;
     assert_eq!(status.code(), Some(0));
 }
+
+/// What was compiled is kept: the second start compiles nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compiled_images_outlive_the_server() {
+    let server = Server::start().await;
+    let definition = server.register(program("kept", "batch", &["exit", "0"])).await;
+    let run = async |server: &Server| {
+        let arn = server.run_with(serde_json::json!({"taskDefinition": definition})).await;
+        assert_eq!(server.task_in(&arn, "STOPPED").await["containers"][0]["exitCode"], 0);
+    };
+    run(&server).await;
+    let compiled = compiled_files(&server);
+    assert_eq!(compiled.len(), 1, "{compiled:?}");
+    let server = server.kill_and_restart().await;
+    run(&server).await;
+    assert_eq!(compiled_files(&server), compiled);
+}
+
+/// Each compiled image with its time of writing.
+fn compiled_files(server: &Server) -> Vec<(std::path::PathBuf, std::time::SystemTime)> {
+    let files = fs::read_dir(server.data_dir().join("compiled")).unwrap().map(|entry| entry.unwrap());
+    let mut files: Vec<_> = files.map(|file| (file.path(), file.metadata().unwrap().modified().unwrap())).collect();
+    files.sort();
+    files
+}

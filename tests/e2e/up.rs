@@ -207,3 +207,23 @@ async fn what_cannot_run_is_said_and_ends() {
     assert_eq!(code, 1, "{told}");
     assert!(told.contains("CannotPullContainerError") && told.contains("postgres"), "{told}");
 }
+
+/// A task that takes its time to stop is not waited for when asked twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_interrupt_ends_at_once() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("slow.json");
+    let mut definition = super::definitions::program("slow", "batch", &["print", "begun", "sleep", "600000"]);
+    definition["containerDefinitions"][0]["stopTimeout"] = serde_json::json!(120);
+    fs::write(&file, definition.to_string()).unwrap();
+    let mut up = Up::start(&["--count", "1", file.to_str().unwrap()]);
+    up.line_with(&["slow | begun"]).await;
+    up.interrupt().await;
+    until("it to begin to stop", async || up.told().contains("stopping").then_some(())).await;
+    let begun = std::time::Instant::now();
+    up.interrupt().await;
+    let (code, told) = up.ended().await;
+    assert_eq!(code, 0, "{told}");
+    // A fourth of the time that the task might take.
+    assert!(begun.elapsed().as_secs() < 30, "{told}");
+}
