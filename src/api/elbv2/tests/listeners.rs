@@ -1,3 +1,5 @@
+//! Listeners, through the API as a client calls it.
+
 use super::*;
 
 /// A load balancer with two groups behind it, and what a listener's action is answered with.

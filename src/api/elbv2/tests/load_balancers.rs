@@ -1,3 +1,5 @@
+//! Load balancers, through the API as a client calls it.
+
 use super::*;
 
 #[test]

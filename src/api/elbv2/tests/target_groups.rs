@@ -1,3 +1,5 @@
+//! Target groups, through the API as a client calls it.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Targets and their health, through the API as a client calls it.
+
 use super::*;
 
 impl Api {
