@@ -1,6 +1,6 @@
 //! `coracle check`: what happens to every field of a definition here, before it is used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -35,7 +35,7 @@ struct Report {
 }
 
 pub fn run(arguments: &CheckArgs) -> Result<ExitCode, Failure> {
-    let reports: Vec<Report> = arguments.files.iter().map(report).collect();
+    let reports: Vec<Report> = arguments.files.iter().map(|file| report(file)).collect();
     let is_refused = reports.iter().any(|report| !report.refused.is_empty());
     match arguments.output {
         Output::Json => output::print_json(&Value::Array(reports.iter().map(as_json).collect()))?,
@@ -48,8 +48,8 @@ pub fn run(arguments: &CheckArgs) -> Result<ExitCode, Failure> {
     Ok(if is_refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn report(file: &PathBuf) -> Report {
-    let mut report = Report { file: file.clone(), fields: Vec::new(), notes: Vec::new(), refused: Vec::new() };
+fn report(file: &Path) -> Report {
+    let mut report = Report { file: file.to_owned(), fields: Vec::new(), notes: Vec::new(), refused: Vec::new() };
     let Definition { request, leniencies, ignored } = match definition::read(file) {
         Ok(definition) => definition,
         Err(failure) => {

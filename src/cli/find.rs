@@ -54,7 +54,7 @@ pub async fn describe_tasks(client: &ServerClient, cluster: &str, arns: &[String
 
 pub async fn find(client: &ServerClient, text: &str, cluster: Option<&str>) -> Result<Found, Failure> {
     let wanted = text.rsplit('/').next().unwrap_or(text);
-    let kind = text.strip_prefix("arn:").and_then(|arn| arn.splitn(6, ':').nth(4)?.split('/').next());
+    let kind = text.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(4)?.split('/').next());
     let mut matches = Vec::new();
     for cluster in clusters(client, cluster).await? {
         if kind != Some("task") {

@@ -7,6 +7,7 @@ use crate::api::ecs::reference;
 use crate::api::ecs::task::show;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::ecs as wire;
+use crate::model::container_instance::ec2_instance_id;
 use crate::model::{ContainerInstance, TaskDefinition};
 use crate::store::{Key, Prefix, View};
 
@@ -102,7 +103,7 @@ fn shown(view: &mut View, instance: &ContainerInstance) -> wire::ContainerInstan
     };
     wire::ContainerInstance {
         container_instance_arn: Some(instance.arn().into()),
-        ec2_instance_id: Some(format!("i-0{}", &instance.node.to_string()[..16])),
+        ec2_instance_id: Some(ec2_instance_id(instance.node)),
         version: Some(1),
         version_info: Some(wire::VersionInfo {
             agent_version: Some(env!("CARGO_PKG_VERSION").to_owned()),

@@ -128,9 +128,11 @@ pub fn given_vpc(scope: &Scope, vpc_id: Option<String>) -> Result<String, ApiErr
     }
 }
 
+/// Ids are made up here, so names that people make up for local use are taken too: `subnet-public-a`.
 fn has_form(id: &str, prefix: &str) -> bool {
     id.strip_prefix(prefix).is_some_and(|rest| {
-        (1..=ID_CHARS_MAX).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        (1..=ID_CHARS_MAX).contains(&rest.len())
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     })
 }
 

@@ -17,7 +17,7 @@ pub fn service(view: &mut View, service: &Service, with_tags: bool) -> wire::Ser
     let tasks = view.tasks_of_service(&service.scope, &service.cluster, &service.name);
     let given: wire::Service = from_map(&service.document);
     let primary = service.primary();
-    let network = primary.and_then(|primary| network_of(primary));
+    let network = primary.and_then(network_of);
     wire::Service {
         service_arn: Some(service.arn().into()),
         service_name: Some(service.name.clone()),
@@ -144,11 +144,9 @@ fn configuration(service: &Service, given: Option<wire::DeploymentConfiguration>
     shown.minimum_healthy_percent = Some(number(service.minimum_healthy_percent));
     shown.strategy.get_or_insert_with(|| String::from("ROLLING"));
     shown.bake_time_in_minutes.get_or_insert(0);
-    shown.deployment_circuit_breaker.get_or_insert_with(|| wire::DeploymentCircuitBreaker {
-        enable: Some(false),
-        rollback: Some(false),
-        ..wire::DeploymentCircuitBreaker::default()
-    });
+    shown
+        .deployment_circuit_breaker
+        .get_or_insert_with(|| wire::DeploymentCircuitBreaker { enable: Some(false), rollback: Some(false) });
     shown
 }
 
