@@ -3,6 +3,8 @@
 //! One binary, because each one links all of wasmtime; a module for each journey. Every test starts a server of its own
 //! on port 0 with a data directory of its own, so they run side by side. `tests/run` sets up what they need.
 
+#![allow(clippy::unwrap_used, reason = "all of it is tests, also what is not marked as one")]
+
 /// In a module of its own name, so that its files lie in `tests/e2e/`.
 mod e2e {
     // What the journeys are written with.
