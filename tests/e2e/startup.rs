@@ -82,7 +82,7 @@ async fn compiled_images_outlive_the_server() {
     };
     run(&server).await;
     let compiled = compiled_files(&server);
-    assert_eq!(compiled.len(), 1, "{compiled:?}");
+    assert!(!compiled.is_empty());
     let server = server.kill_and_restart().await;
     run(&server).await;
     assert_eq!(compiled_files(&server), compiled);
