@@ -13,6 +13,9 @@ pub mod tag;
 pub mod task;
 pub mod task_definition;
 
+#[cfg(test)]
+mod tests;
+
 /// Every operation, by the name that follows the dot in `X-Amz-Target`.
 pub fn operations() -> BTreeMap<&'static str, Operation> {
     BTreeMap::from([

@@ -11,6 +11,7 @@ use crate::api::ecs::reference::{self, DefinitionReference, to_map};
 use crate::api::ecs::tag;
 use crate::api::error::ApiError;
 use crate::api::wire::ecs as wire;
+use crate::model::support::{self, Verdict};
 use crate::model::task_definition::{DefinitionStatus, TaskDocument};
 use crate::model::{DefinitionId, Family, FamilyRecord, TaskDefinition};
 use crate::store::{Key, Prefix, View};
@@ -27,6 +28,7 @@ pub fn register(
     rules::check(&input)?;
     let family: Family = input.family.as_deref().unwrap_or_default().parse().map_err(|_| rules::family_invalid())?;
     let tags = tag::given(input.tags.as_deref())?;
+    note_without_effect(cx, &input);
     let document = document(input)?;
 
     let last = view.get::<FamilyRecord>(&Key::family(&cx.scope, &family)).map_or(0, |record| record.last_revision);
@@ -47,6 +49,15 @@ pub fn register(
         task_definition: Some(show(&definition)),
         tags: Some(tag::shown(&definition.tags)),
     })
+}
+
+/// Says which members are kept and change nothing here; `coracle check` says why.
+fn note_without_effect(cx: &Context, input: &wire::RegisterTaskDefinitionRequest) {
+    for field in support::fields(&Value::Object(to_map(input))) {
+        if field.verdict == Verdict::WithoutEffect {
+            cx.without_effect.note(field.path);
+        }
+    }
 }
 
 /// The request as it is kept: with the defaults that ECS fills in.

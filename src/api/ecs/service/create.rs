@@ -199,6 +199,7 @@ pub const KEPT: &[&str] = &[
 
 pub fn say_what_has_no_effect(cx: &Context, service: &mut Service) {
     for member in rules::without_effect(&service.document) {
+        cx.without_effect.note(member);
         let message =
             format!("(service {}) {member} is kept and shown; it has no effect in Coracle yet.", service.name);
         service.record_event(cx.ids.uuid(), cx.now, message);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::api::context::Context;
@@ -86,6 +86,7 @@ pub fn run(cx: &Context, view: &mut View, input: wire::RunTaskRequest) -> Result
         }
     }
     remember(cx, view, &common.cluster, &input, &tasks);
+    note_without_effect(cx, &to_map(&input));
     let tasks = tasks.iter().map(|task| show::task(view, task, true)).collect();
     Ok(wire::RunTaskResponse { tasks: Some(tasks), failures: Some(failures) })
 }
@@ -122,6 +123,7 @@ pub fn start(
         definition,
     };
     check(&common)?;
+    note_without_effect(cx, &to_map(&input));
 
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());
     for text in instances {
@@ -140,6 +142,20 @@ pub fn start(
         }
     }
     Ok(wire::StartTaskResponse { tasks: Some(tasks), failures: Some(failures) })
+}
+
+/// Members that are taken and change nothing in this version.
+const WITHOUT_EFFECT: &[&str] =
+    &["enableExecuteCommand", "placementConstraints", "placementStrategy", "referenceId", "volumeConfigurations"];
+
+fn note_without_effect(cx: &Context, input: &Map<String, Value>) {
+    for member in WITHOUT_EFFECT {
+        let asks_for_nothing =
+            |value: &Value| value == &Value::Bool(false) || value.as_array().is_some_and(Vec::is_empty);
+        if input.get(*member).is_some_and(|value| !asks_for_nothing(value)) {
+            cx.without_effect.note(*member);
+        }
+    }
 }
 
 fn check(common: &Common<'_>) -> Result<(), ApiError> {
