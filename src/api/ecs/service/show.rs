@@ -146,7 +146,7 @@ fn configuration(service: &Service, given: Option<wire::DeploymentConfiguration>
     shown.bake_time_in_minutes.get_or_insert(0);
     shown
         .deployment_circuit_breaker
-        .get_or_insert_with(|| wire::DeploymentCircuitBreaker { enable: Some(false), rollback: Some(false) });
+        .get_or_insert(wire::DeploymentCircuitBreaker { enable: Some(false), rollback: Some(false) });
     shown
 }
 
