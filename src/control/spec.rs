@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::model::exit::StartFailure;
 use crate::model::support::{self, Verdict};
 use crate::model::task::LaunchType;
-use crate::model::task_definition::{ContainerDefinition, PortMapping};
+use crate::model::task_definition::{ContainerDefinition, NetworkMode, PortMapping};
 use crate::model::{Task, TaskDefinition, size};
 use crate::network::{Address, Protocol};
 use crate::runtime::{ContainerSpec, TaskSpec};
@@ -84,10 +84,17 @@ fn container_spec(
     spec.environment = environment;
     spec.cpu_weight = number("cpu").unwrap_or(container.cpu).max(CPU_SHARES_MIN);
     spec.memory_bytes = number("memory").or(container.memory).map(|mib| u64::from(mib) * MIB);
-    spec.ports = ports(container)?;
+    spec.has_network = has_network(definition, container);
+    // What has no network is reached by nobody.
+    spec.ports = if spec.has_network { ports(container)? } else { Vec::new() };
     spec.keep_instances = container.keeps_instances();
     spec.stop_timeout = container.stop_timeout.map_or(STOP_TIMEOUT, |seconds| Duration::from_secs(u64::from(seconds)));
     Ok(spec)
+}
+
+/// `disableNetworking` is a container's choice, the mode `none` its task's.
+fn has_network(definition: &TaskDefinition, container: &ContainerDefinition) -> bool {
+    container.disable_networking != Some(true) && definition.document.network_mode() != NetworkMode::None
 }
 
 /// The `containerOverrides` of this container. They were checked against the model when the task was asked for.
@@ -213,6 +220,20 @@ mod tests {
         assert_eq!(value("CORACLE_TASK_DEFINITION"), Some("web:1"));
         assert_eq!(web.ports.len(), 4);
         assert_eq!(web.ports[3], (92, Protocol::Udp));
+    }
+
+    #[test]
+    fn a_container_without_networking_has_no_network_and_no_ports() {
+        let networks = |mode: &str| {
+            let document = serde_json::json!({"networkMode": mode, "containerDefinitions": [
+                {"name": "open", "image": "i", "portMappings": [{"containerPort": 80}]},
+                {"name": "shut", "image": "i", "portMappings": [{"containerPort": 81}], "disableNetworking": true}
+            ]});
+            let containers = spec(document, |_| {}).unwrap().containers;
+            containers.iter().map(|container| (container.has_network, container.ports.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(networks("bridge"), [(true, 1), (false, 0)]);
+        assert_eq!(networks("none"), [(false, 0), (false, 0)]);
     }
 
     #[test]

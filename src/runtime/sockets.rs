@@ -10,6 +10,7 @@
 //! - All real sockets are IPv4. An IPv6 socket of a guest is one too: `::1` and `::` are the task, its peers are shown as
 //!   IPv4-mapped addresses, and every other IPv6 address is outside.
 //! - WASI 0.1 has no function that makes a socket, so its modules have none.
+//! - A container without a network makes no socket and looks up no name: both are refused before any other question.
 
 mod p2;
 mod p3;
@@ -32,12 +33,12 @@ pub trait SocketsView: WasiView + 'static {
 
 /// Opens TCP, UDP and names to a guest, within what its task may reach.
 pub fn configure(network: &TaskNetwork, builder: &mut WasiCtxBuilder) {
-    let judge = network.judge();
+    let (judge, is_open) = (network.judge(), network.is_open());
     builder
-        .allow_tcp(true)
-        .allow_udp(true)
+        .allow_tcp(is_open)
+        .allow_udp(is_open)
         // No host name is ever looked up: ours answers with numbers, which wasmtime-wasi only parses.
-        .allow_ip_name_lookup(true)
+        .allow_ip_name_lookup(is_open)
         .socket_addr_check(move |address, reason| {
             let allowed = match reason {
                 SocketAddrUse::TcpBind | SocketAddrUse::TcpListen | SocketAddrUse::UdpBind => judge.may_bind(address),

@@ -38,6 +38,8 @@ pub struct ContainerSpec {
     pub memory_bytes: Option<u64>,
     /// What a handler serves; a program binds by itself.
     pub ports: Vec<(u16, Protocol)>,
+    /// Whether its guests may make sockets, also among themselves.
+    pub has_network: bool,
     /// Handlers: serve the next request with the same instance.
     pub keep_instances: bool,
     /// From the polite stop to the cut.
@@ -58,6 +60,7 @@ impl ContainerSpec {
             cpu_weight: CPU_WEIGHT_DEFAULT,
             memory_bytes: None,
             ports: Vec::new(),
+            has_network: true,
             keep_instances: false,
             stop_timeout: STOP_TIMEOUT_DEFAULT,
             fuel: None,

@@ -181,7 +181,7 @@ impl Life {
             environment: container.environment.clone(),
             fuel: container.fuel,
             memory: self.shared.memory.container(container.memory_bytes),
-            network: network.another(),
+            network: if container.has_network { network.another() } else { network.another().closed_off() },
             logs: Arc::clone(&self.node.logs),
             instances: Arc::clone(&self.shared.instances),
         })

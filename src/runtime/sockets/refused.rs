@@ -18,6 +18,8 @@ pub(super) enum Refused {
     Denied(Denial),
     TooManySockets,
     TooManyListeners,
+    /// The container has no network.
+    NoNetwork,
 }
 
 impl From<Refused> for P2Code {
@@ -29,7 +31,7 @@ impl From<Refused> for P2Code {
             Refused::InvalidState => P2Code::InvalidState,
             // Nobody there is what a machine answers for a port without a listener; the rest is a rule.
             Refused::Denied(Denial::NobodyListens) => P2Code::ConnectionRefused,
-            Refused::Denied(_) => P2Code::AccessDenied,
+            Refused::Denied(_) | Refused::NoNetwork => P2Code::AccessDenied,
             Refused::TooManySockets | Refused::TooManyListeners => P2Code::NewSocketLimit,
         }
     }
@@ -43,7 +45,7 @@ impl From<Refused> for P3Code {
             Refused::InUse => P3Code::AddressInUse,
             Refused::InvalidState => P3Code::InvalidState,
             Refused::Denied(Denial::NobodyListens) => P3Code::ConnectionRefused,
-            Refused::Denied(_) => P3Code::AccessDenied,
+            Refused::Denied(_) | Refused::NoNetwork => P3Code::AccessDenied,
             // 0.3 has no code for a limit; its last one takes a text.
             Refused::TooManySockets => P3Code::Other(Some(format!("new-socket-limit: {SOCKETS_MAX} sockets per task"))),
             Refused::TooManyListeners => {

@@ -209,6 +209,18 @@ async fn the_quota_of_sockets_holds() {
     drop(all);
 }
 
+#[tokio::test]
+async fn a_container_without_a_network_makes_no_socket() {
+    let (guests, table) = (Guests::new(), table());
+    let a = task(&table, 1, &[(7, Protocol::Tcp)]);
+    let (ended_well, said) = guests.start(a.another().closed_off(), "echo.wasm", &["7"]).await.await.unwrap();
+    assert!(!ended_well && !said.is_empty(), "{said}");
+    // Nor do other guests of the same container; its task's other containers do.
+    let shut = a.another().closed_off().another();
+    assert!(shut.reserve().is_err() && shut.lookup("localhost").is_none());
+    assert!(a.reserve().is_ok() && a.lookup("localhost").is_some());
+}
+
 #[test]
 fn the_functions_of_wasi_0_3_are_replaced_not_added() {
     let mut config = Config::new();

@@ -23,6 +23,8 @@ pub struct TaskNetwork {
     sockets: HashMap<Key, Socket>,
     /// The UDP socket of each stream of datagrams that is open (0.2 only).
     streams: HashMap<u32, u32>,
+    /// Where not, the guest's container makes no sockets and looks up no names.
+    is_open: bool,
 }
 
 pub(super) type Key = (Protocol, u32);
@@ -56,12 +58,21 @@ impl TaskNetwork {
 
     /// The same network for another guest of the task: address, mappings and quota are shared, sockets are not.
     pub fn another(&self) -> TaskNetwork {
-        TaskNetwork::of(Arc::clone(&self.shared))
+        TaskNetwork { is_open: self.is_open, ..TaskNetwork::of(Arc::clone(&self.shared)) }
+    }
+
+    /// For the guests of a container that is to have no network.
+    pub fn closed_off(self) -> TaskNetwork {
+        TaskNetwork { is_open: false, ..self }
     }
 
     fn of(shared: Arc<Shared>) -> TaskNetwork {
         let accepted = Arc::new(Accepted::new(&shared));
-        TaskNetwork { shared, accepted, sockets: HashMap::new(), streams: HashMap::new() }
+        TaskNetwork { shared, accepted, sockets: HashMap::new(), streams: HashMap::new(), is_open: true }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
     }
 
     pub fn address(&self) -> &Address {
@@ -85,6 +96,9 @@ impl TaskNetwork {
 
     /// Answers a name without asking anybody: the task itself, or a number.
     pub(super) fn lookup(&self, name: &str) -> Option<IpAddr> {
+        if !self.is_open {
+            return None;
+        }
         let name = name.strip_suffix('.').unwrap_or(name);
         // RFC 6761: everything under localhost is the loopback.
         let is_localhost = name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost");
@@ -99,7 +113,7 @@ impl TaskNetwork {
 
     /// A place for a new socket; [`TaskNetwork::opened`] takes it.
     pub(super) fn reserve(&self) -> Result<Slot, Refused> {
-        Slot::take(&self.shared)
+        if self.is_open { Slot::take(&self.shared) } else { Err(Refused::NoNetwork) }
     }
 
     pub(super) fn opened(&mut self, key: Key, family: Family, slot: Slot) {
