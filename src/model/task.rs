@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::model::{Arn, BootId, ClusterName, DefinitionId, NodeId, Scope, Tag, TaskId, Timestamp};
+use crate::model::{
+    Arn, BootId, ClusterName, ContainerDefinition, DefinitionId, NodeId, Scope, Tag, TaskDefinition, TaskId, Timestamp,
+};
 
 /// Where a task is in its life. The order of the variants is the order of that life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -203,7 +205,70 @@ pub struct NetworkBinding {
     pub protocol: String,
 }
 
+impl Container {
+    fn wanted(id: String, asked: &ContainerDefinition) -> Container {
+        Container {
+            id,
+            name: asked.name.clone(),
+            image: asked.image.clone(),
+            image_digest: None,
+            runtime_id: None,
+            last_status: ContainerStatus::Pending,
+            exit_code: None,
+            reason: None,
+            network_bindings: Vec::new(),
+            is_handler: None,
+        }
+    }
+}
+
 impl Task {
+    /// A new task: wanted, and not yet placed. `uuid` gives the containers their ids; what the caller knows beyond the
+    /// definition is set on top.
+    pub fn wanted(
+        id: TaskId,
+        cluster: ClusterName,
+        definition: &TaskDefinition,
+        created_at: Timestamp,
+        uuid: impl Fn() -> String,
+    ) -> Task {
+        let document = &definition.document;
+        Task {
+            scope: definition.scope.clone(),
+            cluster,
+            id,
+            definition: definition.id.clone(),
+            launch_type: LaunchType::Ec2,
+            capacity_provider: None,
+            platform_version: None,
+            group: format!("family:{}", definition.id.family),
+            started_by: None,
+            service: None,
+            tags: Vec::new(),
+            overrides: Map::new(),
+            cpu: document.cpu.clone(),
+            memory: document.memory.clone(),
+            enable_execute_command: false,
+            desired_status: DesiredStatus::Running,
+            last_status: TaskStatus::Provisioning,
+            requested_node: None,
+            placement: None,
+            interface: None,
+            containers: document.container_definitions.iter().map(|asked| Container::wanted(uuid(), asked)).collect(),
+            version: 1,
+            created_at,
+            connected_at: None,
+            pull_started_at: None,
+            pull_stopped_at: None,
+            started_at: None,
+            stopping_at: None,
+            execution_stopped_at: None,
+            stopped_at: None,
+            stop_code: None,
+            stopped_reason: None,
+        }
+    }
+
     pub fn arn(&self) -> Arn {
         Arn::task(&self.scope, &self.cluster, self.id)
     }

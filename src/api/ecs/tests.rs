@@ -150,6 +150,12 @@ fn a_task_that_cannot_be_launched_is_refused_with_ecs_texts() {
         "Override for container named x is not a container in the TaskDefinition."
     );
     assert!(text(&mut api, json!({"taskDefinition": "web", "count": 11})).contains("count"));
+    let sized = |cpu: &str| {
+        json!({"taskDefinition": "web", "launchType": "FARGATE", "networkConfiguration": network(),
+               "overrides": {"cpu": cpu, "memory": "1 GB"}})
+    };
+    assert_eq!(text(&mut api, sized("4 vCPU")), "No Fargate configuration exists for given values.");
+    assert_eq!(api.ok(task::run, sized("0.5 vCPU"))["tasks"][0]["cpu"], "512");
 }
 
 #[test]

@@ -72,7 +72,7 @@ mod tests {
         let container = &definition.request.container_definitions.unwrap()[0];
         assert_eq!((container.memory, container.cpu), (Some(100), Some(99)));
         let paths: Vec<&str> = definition.leniencies.iter().map(|leniency| leniency.path.as_str()).collect();
-        assert_eq!(paths, ["containerDefinitions[0].memory", "containerDefinitions[0].cpu"]);
+        assert_eq!(paths, ["containerDefinitions[0].cpu", "containerDefinitions[0].memory"]);
     }
 
     #[test]

@@ -1,14 +1,9 @@
 //! A new task of a service, as it is first recorded: wanted, and not placed.
 
-use serde_json::Map;
-
 use crate::control::Ids;
-use crate::model::task::{Container, ContainerStatus, LaunchType, NetworkInterface, ServiceMembership};
+use crate::model::task::{LaunchType, NetworkInterface, ServiceMembership};
 use crate::model::task_definition::NetworkMode;
-use crate::model::{
-    ContainerDefinition, Deployment, DesiredStatus, NodeId, Service, Tag, Task, TaskDefinition, TaskId, TaskStatus,
-    Timestamp,
-};
+use crate::model::{Deployment, NodeId, Service, Tag, Task, TaskDefinition, TaskId, Timestamp};
 
 pub fn new_task(
     ids: &Ids,
@@ -19,12 +14,7 @@ pub fn new_task(
     id: TaskId,
     at: Timestamp,
 ) -> Task {
-    let document = &definition.document;
     Task {
-        scope: service.scope.clone(),
-        cluster: service.cluster.clone(),
-        id,
-        definition: deployment.definition.clone(),
         launch_type: deployment.launch_type,
         capacity_provider: deployment.capacity_provider.clone(),
         platform_version: deployment.platform_version.clone(),
@@ -32,43 +22,11 @@ pub fn new_task(
         started_by: Some(deployment.id.clone()),
         service: Some(ServiceMembership { service: service.name.clone(), deployment: deployment.id.clone() }),
         tags: tags(service, definition),
-        overrides: Map::new(),
-        cpu: document.cpu.clone(),
-        memory: document.memory.clone(),
         enable_execute_command: service.enable_execute_command,
-        desired_status: DesiredStatus::Running,
-        last_status: TaskStatus::Provisioning,
         // What reserves does so on an instance, and there is one.
         requested_node: (deployment.launch_type != LaunchType::Fargate).then_some(node),
-        placement: None,
         interface: interface(ids, deployment, definition),
-        containers: document.container_definitions.iter().map(|container| new_container(ids, container)).collect(),
-        version: 1,
-        created_at: at,
-        connected_at: None,
-        pull_started_at: None,
-        pull_stopped_at: None,
-        started_at: None,
-        stopping_at: None,
-        execution_stopped_at: None,
-        stopped_at: None,
-        stop_code: None,
-        stopped_reason: None,
-    }
-}
-
-fn new_container(ids: &Ids, container: &ContainerDefinition) -> Container {
-    Container {
-        id: ids.uuid(),
-        name: container.name.clone(),
-        image: container.image.clone(),
-        image_digest: None,
-        runtime_id: None,
-        last_status: ContainerStatus::Pending,
-        exit_code: None,
-        reason: None,
-        network_bindings: Vec::new(),
-        is_handler: None,
+        ..Task::wanted(id, service.cluster.clone(), definition, at, || ids.uuid())
     }
 }
 

@@ -12,10 +12,8 @@ use crate::api::ecs::task::launch::{self, Asked, Launch};
 use crate::api::ecs::task::show;
 use crate::api::error::ApiError;
 use crate::api::wire::ecs as wire;
-use crate::model::task::{Container, ContainerStatus, LaunchType, TaskStatus};
-use crate::model::{
-    Cluster, ContainerInstance, DesiredStatus, IdempotentRequest, NodeId, Tag, Task, TaskDefinition, TaskId,
-};
+use crate::model::task::LaunchType;
+use crate::model::{Cluster, ContainerInstance, IdempotentRequest, NodeId, Tag, Task, TaskDefinition, TaskId, size};
 use crate::store::{Key, View};
 
 /// Tasks of one call (ECS's limit).
@@ -38,6 +36,29 @@ struct Common<'a> {
     enable_execute_command: bool,
 }
 
+/// The members that both requests have under the same names; their types differ, so that a function would not do.
+macro_rules! common {
+    ($input:ident, $cluster:ident, $definition:ident, $launch:ident) => {
+        Common {
+            network: launch::network(&$definition, $input.network_configuration.as_ref())?,
+            overrides: $input.overrides.as_ref(),
+            group: $input.group.as_deref(),
+            started_by: $input.started_by.as_deref(),
+            tags: tags(
+                &$cluster,
+                &$definition,
+                $input.tags.as_deref(),
+                $input.propagate_tags.as_deref(),
+                $input.enable_ecs_managed_tags,
+            )?,
+            enable_execute_command: $input.enable_execute_command.unwrap_or(false),
+            cluster: $cluster,
+            definition: $definition,
+            launch: $launch,
+        }
+    };
+}
+
 pub fn run(cx: &Context, view: &mut View, input: wire::RunTaskRequest) -> Result<wire::RunTaskResponse, ApiError> {
     let count = input.count.unwrap_or(1);
     if !(1..=COUNT_MAX).contains(&count) {
@@ -55,23 +76,8 @@ pub fn run(cx: &Context, view: &mut View, input: wire::RunTaskRequest) -> Result
         strategy: input.capacity_provider_strategy.as_deref(),
         platform_version: input.platform_version.as_deref(),
     };
-    let common = Common {
-        launch: launch::launch(&cluster, &definition, &asked)?,
-        network: launch::network(&definition, input.network_configuration.as_ref())?,
-        overrides: input.overrides.as_ref(),
-        group: input.group.as_deref(),
-        started_by: input.started_by.as_deref(),
-        tags: tags(
-            &cluster,
-            &definition,
-            input.tags.as_deref(),
-            input.propagate_tags.as_deref(),
-            input.enable_ecs_managed_tags,
-        )?,
-        enable_execute_command: input.enable_execute_command.unwrap_or(false),
-        cluster,
-        definition,
-    };
+    let launch = launch::launch(&cluster, &definition, &asked)?;
+    let common = common!(input, cluster, definition, launch);
     check(&common)?;
 
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());
@@ -105,23 +111,8 @@ pub fn start(
     if instances.len() > usize::try_from(COUNT_MAX).unwrap_or(0) {
         return Err(ApiError::invalid_parameter(format!("containerInstances: at most {COUNT_MAX} can be named.")));
     }
-    let common = Common {
-        launch: Launch { launch_type: LaunchType::Ec2, capacity_provider: None, platform_version: None },
-        network: launch::network(&definition, input.network_configuration.as_ref())?,
-        overrides: input.overrides.as_ref(),
-        group: input.group.as_deref(),
-        started_by: input.started_by.as_deref(),
-        tags: tags(
-            &cluster,
-            &definition,
-            input.tags.as_deref(),
-            input.propagate_tags.as_deref(),
-            input.enable_ecs_managed_tags,
-        )?,
-        enable_execute_command: input.enable_execute_command.unwrap_or(false),
-        cluster,
-        definition,
-    };
+    let launch = Launch { launch_type: LaunchType::Ec2, capacity_provider: None, platform_version: None };
+    let common = common!(input, cluster, definition, launch);
     check(&common)?;
     note_without_effect(cx, &to_map(&input));
 
@@ -168,6 +159,7 @@ fn check(common: &Common<'_>) -> Result<(), ApiError> {
         return Err(ApiError::invalid_parameter("group: a name that begins with 'service:' is reserved for services."));
     }
     let Some(overrides) = common.overrides else { return Ok(()) };
+    check_size(common, overrides)?;
     let length = serde_json::to_string(overrides).map_or(0, |text| text.chars().count());
     if length > OVERRIDES_CHARS_MAX {
         return Err(ApiError::invalid_parameter(format!(
@@ -183,6 +175,29 @@ fn check(common: &Common<'_>) -> Result<(), ApiError> {
         }
     }
     Ok(())
+}
+
+/// A task's own size may be overridden by one that its launch type has.
+fn check_size(common: &Common<'_>, overrides: &wire::TaskOverride) -> Result<(), ApiError> {
+    let document = &common.definition.document;
+    let given = |text: &Option<String>, read: fn(&str) -> Option<u32>| match text.as_deref() {
+        None => Ok(None),
+        Some(text) => read(text).map(Some).ok_or_else(|| {
+            ApiError::invalid_parameter(format!(
+                "overrides: '{text}' is not a size: write a number, or a number of vCPUs or GBs."
+            ))
+        }),
+    };
+    let cpu = given(&overrides.cpu, size::cpu_units)?;
+    let memory = given(&overrides.memory, size::memory_mib)?;
+    if common.launch.launch_type != LaunchType::Fargate || (cpu.is_none() && memory.is_none()) {
+        return Ok(());
+    }
+    let sizes = cpu.or(document.cpu_units()).and_then(size::fargate_memory_mib).unwrap_or_default();
+    match memory.or(document.memory_mib()) {
+        Some(memory) if sizes.contains(&memory) => Ok(()),
+        _ => Err(ApiError::client("No Fargate configuration exists for given values.")),
+    }
 }
 
 /// What this call did when it was made before with the same token; an error where it was made with other parameters.
@@ -287,58 +302,29 @@ fn lacking(cx: &Context, view: &mut View, common: &Common<'_>, node: NodeId) -> 
 
 /// Records a new task that is wanted and not yet placed.
 fn new_task(cx: &Context, view: &mut View, common: &Common<'_>, node: Option<NodeId>) -> Task {
-    let document = &common.definition.document;
     let overrides = common.overrides.cloned().unwrap_or_default();
+    let wanted =
+        Task::wanted(TaskId(cx.ids.bits()), common.cluster.name.clone(), &common.definition, cx.now, || cx.ids.uuid());
     let task = Task {
-        scope: cx.scope.clone(),
-        cluster: common.cluster.name.clone(),
-        id: TaskId(cx.ids.bits()),
-        definition: common.definition.id.clone(),
         launch_type: common.launch.launch_type,
         capacity_provider: common.launch.capacity_provider.clone(),
         platform_version: common.launch.platform_version.clone(),
-        group: common.group.map_or_else(|| format!("family:{}", common.definition.id.family), str::to_owned),
+        group: common.group.map_or_else(|| wanted.group.clone(), str::to_owned),
         started_by: common.started_by.map(str::to_owned),
-        service: None,
         tags: common.tags.clone(),
-        cpu: overrides.cpu.clone().or_else(|| document.cpu.clone()),
-        memory: overrides.memory.clone().or_else(|| document.memory.clone()),
+        cpu: in_units(overrides.cpu.as_deref(), size::cpu_units).or_else(|| wanted.cpu.clone()),
+        memory: in_units(overrides.memory.as_deref(), size::memory_mib).or_else(|| wanted.memory.clone()),
         overrides: if common.overrides.is_some() { to_map(&overrides) } else { Map::new() },
         enable_execute_command: common.enable_execute_command,
-        desired_status: DesiredStatus::Running,
-        last_status: TaskStatus::Provisioning,
         requested_node: node,
-        placement: None,
         interface: common.network.map(|vpc| launch::interface(cx, vpc)),
-        containers: containers(cx, &common.definition),
-        version: 1,
-        created_at: cx.now,
-        connected_at: None,
-        pull_started_at: None,
-        pull_stopped_at: None,
-        started_at: None,
-        stopping_at: None,
-        execution_stopped_at: None,
-        stopped_at: None,
-        stop_code: None,
-        stopped_reason: None,
+        ..wanted
     };
     view.put(task.clone());
     task
 }
 
-fn containers(cx: &Context, definition: &TaskDefinition) -> Vec<Container> {
-    let fresh = |container: &crate::model::ContainerDefinition| Container {
-        id: cx.ids.uuid(),
-        name: container.name.clone(),
-        image: container.image.clone(),
-        image_digest: None,
-        runtime_id: None,
-        last_status: ContainerStatus::Pending,
-        exit_code: None,
-        reason: None,
-        network_bindings: Vec::new(),
-        is_handler: None,
-    };
-    definition.document.container_definitions.iter().map(fresh).collect()
+/// A size as it is given back: a plain number, however it was written.
+fn in_units(text: Option<&str>, read: fn(&str) -> Option<u32>) -> Option<String> {
+    text.and_then(read).map(|number| number.to_string())
 }
