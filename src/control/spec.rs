@@ -71,7 +71,10 @@ fn container_spec(
 ) -> Result<ContainerSpec, StartFailure> {
     let overrides = overrides_of(task, &container.name);
     let number = |name: &str| overrides.and_then(|given| given.get(name)?.as_u64()).and_then(|n| u32::try_from(n).ok());
-    let mut args = container.entry_point.clone();
+    // As in a container engine, the entry point's first word is the program's own name.
+    let mut entry_point = container.entry_point.iter().cloned();
+    let program_name = entry_point.next();
+    let mut args: Vec<String> = entry_point.collect();
     args.extend(command(overrides).unwrap_or_else(|| container.command.clone()));
     let mut environment = own_environment(task, definition, container, address);
     let given = container.environment.iter().map(|pair| (pair.name.clone(), pair.value.clone()));
@@ -80,6 +83,7 @@ fn container_spec(
     }
     let mut spec = ContainerSpec::new(container.name.clone(), container.image.clone());
     spec.may_name_any_file = policy.any_file;
+    spec.program_name = program_name;
     spec.args = args;
     spec.environment = environment;
     spec.cpu_weight = number("cpu").unwrap_or(container.cpu).max(CPU_SHARES_MIN);
@@ -212,7 +216,10 @@ mod tests {
         .unwrap();
         assert_eq!((spec.cpu_units, spec.cpu_capped, spec.memory_bytes), (512, true, Some(1024 * MIB)));
         let web = &spec.containers[0];
-        assert_eq!(web.args, ["serve", "b", "c"]);
+        assert_eq!(
+            (web.program_name.as_deref(), &web.args[..]),
+            (Some("serve"), &[String::from("b"), String::from("c")][..])
+        );
         assert_eq!((web.cpu_weight, web.memory_bytes, web.stop_timeout.as_secs()), (64, Some(200 * MIB), 5));
         let value =
             |name: &str| web.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());

@@ -63,7 +63,7 @@ const CONTAINER: &[Row] = &[
     ("memoryReservation", Honoured, "what placement on EC2 counts"),
     ("portMappings", Honoured, ""),
     ("essential", Honoured, ""),
-    ("entryPoint", Mapped, "the first arguments"),
+    ("entryPoint", Mapped, "its first word is argv[0], the others are the first arguments"),
     ("command", Mapped, "the arguments after entryPoint"),
     ("environment", Honoured, ""),
     ("stopTimeout", Honoured, "seconds until a guest that does not end is cut off"),

@@ -30,7 +30,9 @@ pub struct ContainerSpec {
     pub image: String,
     /// Whether a `file://` image may lie outside of the image directory. True only for who could read the file anyway.
     pub may_name_any_file: bool,
-    /// `entryPoint`, then `command`. The guest's first argument is the image's name, as in a shell.
+    /// What the guest is told that it is called (`argv[0]`): `entryPoint[0]`, or the image's name where there is none.
+    pub program_name: Option<String>,
+    /// The arguments after that: the rest of `entryPoint`, then `command`.
     pub args: Vec<String>,
     pub environment: Vec<(String, String)>,
     /// The container's part of the task's CPU, as `cpu` of the container definition.
@@ -55,6 +57,7 @@ impl ContainerSpec {
             name: name.into(),
             image: image.into(),
             may_name_any_file: false,
+            program_name: None,
             args: Vec::new(),
             environment: Vec::new(),
             cpu_weight: CPU_WEIGHT_DEFAULT,

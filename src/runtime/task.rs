@@ -172,7 +172,7 @@ impl Life {
     }
 
     fn sandbox(&self, id: TaskId, container: &ContainerSpec, network: &TaskNetwork) -> Arc<Sandbox> {
-        let mut args = vec![container.image.clone()];
+        let mut args = vec![container.program_name.clone().unwrap_or_else(|| container.image.clone())];
         args.extend(container.args.iter().cloned());
         Arc::new(Sandbox {
             task: id,
