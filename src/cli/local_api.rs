@@ -15,9 +15,10 @@ use tokio::sync::mpsc;
 
 use crate::front::LocalApi;
 use crate::identity::{AccessKeys, signature};
-use crate::model::{TaskId, Timestamp};
+use crate::model::{Task, TaskId, Timestamp};
 use crate::proxy::{Body, BoxError, Proxy};
 use crate::runtime::Runtime;
+use crate::store::{Prefix, Store};
 use crate::telemetry::Logs;
 use crate::telemetry::logs::LogLine;
 
@@ -27,6 +28,7 @@ const PAGE_LINES: usize = 512;
 const PAGES_QUEUED_MAX: usize = 4;
 
 pub struct LocalEndpoints {
+    store: Store,
     logs: Logs,
     runtime: Runtime,
     proxy: Arc<Proxy>,
@@ -34,8 +36,8 @@ pub struct LocalEndpoints {
 }
 
 impl LocalEndpoints {
-    pub fn new(logs: Logs, runtime: Runtime, proxy: Arc<Proxy>, keys: AccessKeys) -> LocalEndpoints {
-        LocalEndpoints { logs, runtime, proxy, keys }
+    pub fn new(store: Store, logs: Logs, runtime: Runtime, proxy: Arc<Proxy>, keys: AccessKeys) -> LocalEndpoints {
+        LocalEndpoints { store, logs, runtime, proxy, keys }
     }
 
     fn images(&self) -> Value {
@@ -51,6 +53,16 @@ impl LocalEndpoints {
             }
         }
         Value::Array(rows)
+    }
+
+    /// The lines of a task. Of one that has stopped, or that is not known, none will follow.
+    fn logs(&self, id: TaskId, query: &str) -> Response<Body> {
+        let snapshot = self.store.snapshot();
+        let task = snapshot.iter::<Task>(&Prefix::all_tasks()).find(|task| task.id == id);
+        match task {
+            Some(task) => stream(self.logs.clone(), id, query, !task.is_stopped()),
+            None => text(StatusCode::NOT_FOUND, format!("there is no task {id}\n")),
+        }
     }
 
     fn node(&self) -> Value {
@@ -82,7 +94,7 @@ impl LocalApi for LocalEndpoints {
             "images" => answer(&self.images()),
             "node" => answer(&self.node()),
             path => match path.strip_prefix("logs/").and_then(|id| id.parse::<TaskId>().ok()) {
-                Some(task) => stream(self.logs.clone(), task, parts.uri.query().unwrap_or_default()),
+                Some(task) => self.logs(task, parts.uri.query().unwrap_or_default()),
                 None => text(StatusCode::NOT_FOUND, String::from("there is nothing here\n")),
             },
         }
@@ -106,11 +118,11 @@ fn answer(value: &Value) -> Response<Body> {
 }
 
 /// The lines of one task, one JSON object each. With `follow=true` it ends with the task; a reader that goes away ends it.
-fn stream(logs: Logs, task: TaskId, query: &str) -> Response<Body> {
+fn stream(logs: Logs, task: TaskId, query: &str, may_follow: bool) -> Response<Body> {
     let parameter = |wanted: &str| {
         form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
     };
-    let follow = parameter("follow").as_deref() == Some("true");
+    let follow = may_follow && parameter("follow").as_deref() == Some("true");
     let after = match parameter("tail").and_then(|count| count.parse().ok()) {
         Some(count) => logs.tail(task, count),
         None => 0,
@@ -131,9 +143,11 @@ fn stream(logs: Logs, task: TaskId, query: &str) -> Response<Body> {
 }
 
 async fn send_lines(logs: &Logs, task: TaskId, mut after: u64, follow: bool, sender: &mpsc::Sender<Bytes>) {
-    let mut signal = logs.follow(task);
+    let mut signal = follow.then(|| logs.follow(task));
     loop {
-        signal.mark_unchanged();
+        if let Some(signal) = &mut signal {
+            signal.mark_unchanged();
+        }
         let page = logs.read(task, after, PAGE_LINES);
         let mut bytes = Vec::new();
         for line in &page.lines {
@@ -144,8 +158,14 @@ async fn send_lines(logs: &Logs, task: TaskId, mut after: u64, follow: bool, sen
         if !bytes.is_empty() && sender.send(Bytes::from(bytes)).await.is_err() {
             return;
         }
-        if page.ended || (page.lines.is_empty() && (!follow || signal.changed().await.is_err())) {
+        if page.ended {
             return;
+        }
+        if page.lines.is_empty() {
+            let Some(signal) = &mut signal else { return };
+            if signal.changed().await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -122,7 +122,7 @@ impl Server {
         let scope = Scope { account: config.account.clone(), region: config.default_region.clone() };
         let config = Arc::new(config);
         let api = Arc::new(Api::new(store.clone(), logs.clone(), keys.clone(), Arc::clone(&config)));
-        let local = LocalEndpoints::new(logs.clone(), runtime.clone(), Arc::clone(&proxy), keys);
+        let local = LocalEndpoints::new(store.clone(), logs.clone(), runtime.clone(), Arc::clone(&proxy), keys);
         let services = Services { proxy: Arc::clone(&proxy), api: Arc::clone(&api) as _, local: Arc::new(local) };
         let front_config = FrontConfig {
             hosts: Vec::new(),
@@ -177,9 +177,10 @@ impl Server {
         bound.iter().find(|(arn, _)| arn.as_str() == listener).map(|(_, address)| *address).ok_or_else(unbound)
     }
 
-    /// Tasks of services, each given by its cluster and name.
-    pub fn tasks_of(&self, services: &[(String, String)]) -> Vec<TaskId> {
-        self.tasks(services).iter().map(|task| task.id).collect()
+    /// Tasks of services, each given by its cluster and name, that print or have printed in this run of the server.
+    pub fn printing_tasks_of(&self, services: &[(String, String)]) -> Vec<TaskId> {
+        let tasks = self.tasks(services);
+        tasks.iter().filter(|task| !task.is_stopped() || self.logs.has(task.id)).map(|task| task.id).collect()
     }
 
     pub fn live_tasks_of(&self, services: &[(String, String)]) -> usize {

@@ -132,6 +132,11 @@ impl Logs {
         last.saturating_sub(count)
     }
 
+    /// Whether anything of this task is kept: what an earlier run of the server wrote is not.
+    pub fn has(&self, task: TaskId) -> bool {
+        self.shared.tasks.read().contains_key(&task)
+    }
+
     /// Signals that there may be more to read: of a task that printed nothing yet, too.
     pub fn follow(&self, task: TaskId) -> watch::Receiver<u64> {
         self.of(task).written.subscribe()
@@ -204,6 +209,7 @@ mod tests {
         assert_eq!(&*logs.read(TASK, 2, 10).lines[0].message, "c");
         assert_eq!(&*logs.read(TASK, logs.tail(TASK, 1), 10).lines[0].message, "c");
         assert_eq!(logs.read(TaskId(9), 0, 10), Page::default());
+        assert!(logs.has(TASK) && !logs.has(TaskId(9)));
     }
 
     #[test]

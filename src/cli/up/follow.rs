@@ -22,7 +22,7 @@ pub async fn logs(server: &Server, services: Vec<(String, String)>) -> Result<()
     let mut known: BTreeSet<TaskId> = BTreeSet::new();
     let mut readers = BTreeMap::new();
     loop {
-        for task in server.tasks_of(&services) {
+        for task in server.printing_tasks_of(&services) {
             if known.insert(task) {
                 readers.insert(task, tokio::spawn(read(server.logs.clone(), task, sender.clone())));
             }
