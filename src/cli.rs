@@ -16,6 +16,7 @@ mod local_api;
 mod log;
 mod logs;
 mod output;
+mod predecessor;
 mod ps;
 mod serve;
 mod server;

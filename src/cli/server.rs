@@ -14,9 +14,9 @@ use crate::api::context::IdSource;
 use crate::api::{Api, ApiError};
 use crate::cli::local_api::LocalEndpoints;
 use crate::cli::serve::ServerOptions;
-use crate::cli::{Failure, data_dir};
+use crate::cli::{Failure, data_dir, predecessor};
 use crate::control::{self, Control, Ids, LogsSink, RuntimeHost};
-use crate::front::{CONNECTIONS_MAX, Front, FrontConfig, OpenPort, Services};
+use crate::front::{BindError, CONNECTIONS_MAX, Front, FrontConfig, OpenPort, Services};
 use crate::identity::AccessKeys;
 use crate::model::{BootId, NodeConfig, Scope, StartFailure, TaskId, Timestamp};
 use crate::network::Table;
@@ -69,13 +69,14 @@ fn now() -> Timestamp {
 impl Server {
     pub async fn start(options: &ServerOptions) -> Result<Server, Failure> {
         let keys = access_keys(options)?;
-        let port = Front::bind(options.listen).map_err(Failure::new)?;
+        let is_taken = |error: &BindError| matches!(error, BindError::InUse { .. });
+        let port = predecessor::outlive(is_taken, || Front::bind(options.listen)).await.map_err(Failure::new)?;
         let data_dir = match &options.data_dir {
             Some(dir) => dir.clone(),
             None => data_dir::default_path()?,
         };
         data_dir::create(&data_dir)?;
-        let store = open_store(&data_dir)?;
+        let store = open_store(&data_dir).await?;
         let config = node_config(options, &keys, &data_dir, &port)?;
         let logs = Logs::default();
         let clock: control::Clock = Arc::new(now);
@@ -243,8 +244,9 @@ fn access_keys(options: &ServerOptions) -> Result<AccessKeys, Failure> {
     Ok(keys)
 }
 
-fn open_store(data_dir: &Path) -> Result<Store, Failure> {
-    Store::open_redb(data_dir).map_err(|error| {
+async fn open_store(data_dir: &Path) -> Result<Store, Failure> {
+    let is_taken = |error: &BackendError| matches!(error, BackendError::InUse { .. });
+    predecessor::outlive(is_taken, || Store::open_redb(data_dir)).await.map_err(|error| {
         let next = match &error {
             BackendError::InUse { .. } => "Stop the other server, or name another directory with --data-dir DIR.",
             BackendError::Corrupt { .. } => {

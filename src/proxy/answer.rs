@@ -80,7 +80,7 @@ impl ForwardError {
             code => format!("{code} {}", status.canonical_reason().unwrap_or("Request Refused")),
         };
         let detail = match self {
-            ForwardError::NoRoute(_) => "no load balancer has this name".to_owned(),
+            ForwardError::NoRoute(_) => "no load balancer has this name and a listener to go with it".to_owned(),
             other => other.to_string(),
         };
         text(status, format!("{title}: {detail}\n"))

@@ -154,13 +154,15 @@ impl Sources {
                 digest: read_file(path).ok().map(|(_, bytes)| written_digest(&digest_of(&bytes))),
             }
         });
+        let is_alias = |name: &str| [name, ANY].iter().any(|name| self.aliases.contains_key(*name));
         let built_in = BUILT_IN.iter().map(|image| ImageSummary {
-            names: image.names.iter().map(ToString::to_string).collect(),
+            // A name that an alias has taken leads there.
+            names: image.names.iter().filter(|name| !is_alias(name)).map(ToString::to_string).collect(),
             file: None,
             size_bytes: image.bytes.len() as u64,
             digest: Some(written_digest(image.digest())),
         });
-        aliases.chain(built_in).collect()
+        aliases.chain(built_in.filter(|image| !image.names.is_empty())).collect()
     }
 }
 

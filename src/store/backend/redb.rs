@@ -54,9 +54,7 @@ impl Redb {
         let refused = |error| refusal(error, directory, &path);
         let file = HeldFile::new(FileBackend::new(file).map_err(refused)?).map_err(|error| refused(error.into()))?;
 
-        if !was_closed(&file).map_err(|error| refused(error.into()))? {
-            tracing::warn!(file = %path.display(), "the database was not closed, as after a crash: verifying and repairing it");
-        }
+        let was_closed = was_closed(&file).map_err(|error| refused(error.into()))?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).set_repair_callback({
             let path = path.clone();
@@ -68,6 +66,10 @@ impl Redb {
             }
         });
         let database = builder.create_with_backend(file.clone()).map_err(refused)?;
+        // Not before: whoever has the database in use has not closed it either.
+        if !was_closed {
+            tracing::warn!(file = %path.display(), "the database was not closed, as after a crash: verified and repaired it");
+        }
         Ok(Redb { database, file, path })
     }
 
