@@ -82,12 +82,11 @@ impl ServerClient {
         let response = self.send(request, body).await?;
         let status = response.status();
         let answer = read(response).await?;
-        let answer: Value = serde_json::from_slice(&answer)
-            .map_err(|error| {
-                Failure::new(format!("{} did not answer as ECS does", self.endpoint))
-                    .next("Another server may be there: name Coracle's with --endpoint or CORACLE_ENDPOINT.")
-                    .caused_by(error)
-            })?;
+        let answer: Value = serde_json::from_slice(&answer).map_err(|error| {
+            Failure::new(format!("{} did not answer as ECS does", self.endpoint))
+                .next("Another server may be there: name Coracle's with --endpoint or CORACLE_ENDPOINT.")
+                .caused_by(error)
+        })?;
         if status.is_success() {
             return Ok(answer);
         }
