@@ -177,6 +177,7 @@ impl Tasks {
                 found.placement = Some(self.shared.placement);
                 found.last_status = TaskStatus::Pending;
                 found.connected_at = Some(turn.at);
+                found.address = Some(address.ip());
                 if let Some(interface) = &mut found.interface {
                     interface.address = Some(address.ip());
                 }

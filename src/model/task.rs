@@ -141,6 +141,9 @@ pub struct Task {
     pub requested_node: Option<NodeId>,
     pub placement: Option<Placement>,
     pub interface: Option<NetworkInterface>,
+    /// Where its node reaches it, in every network mode; set with the placement.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
     pub containers: Vec<Container>,
     /// Counts every change, from 1.
     pub version: u64,
@@ -254,6 +257,7 @@ impl Task {
             requested_node: None,
             placement: None,
             interface: None,
+            address: None,
             containers: document.container_definitions.iter().map(|asked| Container::wanted(uuid(), asked)).collect(),
             version: 1,
             created_at,

@@ -116,7 +116,7 @@ fn wanted(observed: &Observed<'_>, now: Timestamp) -> BTreeMap<TargetName, Targe
         if task.last_status != TaskStatus::Running || task.desired_status != DesiredStatus::Running {
             continue;
         }
-        let Some(address) = task.interface.as_ref().and_then(|interface| interface.address) else { continue };
+        let Some(address) = task.address else { continue };
         for balancer in &service.load_balancers {
             // A group that was deleted under the service takes no targets; the service keeps its tasks.
             let Some(group) = observed.groups.get(&balancer.target_group_arn) else { continue };

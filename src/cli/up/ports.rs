@@ -43,17 +43,28 @@ pub fn assign(request: &mut RegisterTaskDefinitionRequest, kinds: &[GuestKind]) 
     lines
 }
 
-/// The TCP ports that the definition maps, in its order.
-pub fn served(request: &RegisterTaskDefinitionRequest) -> Vec<Served> {
-    let mut served = Vec::new();
-    for container in request.container_definitions.iter().flatten() {
+/// The ports that the definition maps and that speak HTTP, in its order; and a line for each that does not. A handler
+/// speaks nothing else. What a program speaks only its `appProtocol` says: behind a load balancer that looks for HTTP, a
+/// program that does not speak it would be replaced for ever.
+pub fn served(request: &RegisterTaskDefinitionRequest, kinds: &[GuestKind]) -> (Vec<Served>, Vec<String>) {
+    let (mut served, mut lines) = (Vec::new(), Vec::new());
+    for (container, kind) in request.container_definitions.iter().flatten().zip(kinds) {
+        let name = container.name.clone().unwrap_or_default();
         for mapping in container.port_mappings.iter().flatten() {
-            if let (Some(port), "tcp") = (mapping.container_port, mapping.protocol.as_deref().unwrap_or("tcp")) {
-                served.push(Served { container: container.name.clone().unwrap_or_default(), port });
+            let (Some(port), "tcp") = (mapping.container_port, mapping.protocol.as_deref().unwrap_or("tcp")) else {
+                continue;
+            };
+            if *kind == GuestKind::Handler || mapping.app_protocol.is_some() {
+                served.push(Served { container: name.clone(), port });
+            } else {
+                lines.push(format!(
+                    "container {name}: a program, so port {port} is open at each task's own address (`coracle ps`); \
+                     with \"appProtocol\": \"http\" it is served through a load balancer"
+                ));
             }
         }
     }
-    served
+    (served, lines)
 }
 
 #[cfg(test)]
@@ -75,7 +86,7 @@ mod tests {
         let kinds = [GuestKind::Program, GuestKind::Handler, GuestKind::Handler, GuestKind::Handler];
         assert_eq!(assign(&mut request, &kinds).len(), 2);
         let pair = |container: &str, port| Served { container: container.to_owned(), port };
-        assert_eq!(served(&request), [pair("web", 80), pair("api", 81)]);
+        assert_eq!(served(&request, &kinds).0, [pair("web", 80), pair("api", 81)]);
     }
 
     #[test]
@@ -83,6 +94,16 @@ mod tests {
         let mut request =
             request(json!([{"name": "web", "image": "nginx", "portMappings": [{"containerPort": 8080}]}]));
         assert!(assign(&mut request, &[GuestKind::Handler]).is_empty());
-        assert_eq!(served(&request)[0].port, 8080);
+        assert_eq!(served(&request, &[GuestKind::Handler]).0[0].port, 8080);
+    }
+
+    #[test]
+    fn a_program_is_served_where_it_says_that_it_speaks_http() {
+        let request = request(json!([{"name": "echo", "image": "echo", "portMappings": [
+            {"containerPort": 7}, {"containerPort": 7, "protocol": "udp"}, {"containerPort": 80, "appProtocol": "http"}
+        ]}]));
+        let (served, lines) = served(&request, &[GuestKind::Program]);
+        assert_eq!(served, [Served { container: String::from("echo"), port: 80 }]);
+        assert!(lines.len() == 1 && lines[0].contains("port 7 "), "{lines:?}");
     }
 }

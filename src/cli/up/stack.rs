@@ -12,6 +12,7 @@ use crate::cli::server::{CallError, Server};
 use crate::cli::up::Source;
 use crate::cli::up::ports::{self, Served};
 use crate::cli::up::progress::Progress;
+use crate::runtime::GuestKind;
 
 /// Longest name of a load balancer or a target group (ELB's limit).
 const ELB_NAME_CHARS_MAX: usize = 32;
@@ -64,14 +65,16 @@ impl<'a> Stack<'a> {
         let mut request = source.definition.request.clone();
         let name = request.family.clone().unwrap_or_default();
         progress.step(format!("{name}: looking at its images"));
-        for line in self.complete(&source.file, &mut request).await? {
+        let (kinds, mut lines) = self.complete(&source.file, &mut request).await?;
+        let (served, not_served) = ports::served(&request, &kinds);
+        lines.extend(not_served);
+        for line in lines {
             progress.note(&format!("{name}: {line}"));
         }
         self.ecs("CreateCluster", json!({"clusterName": self.cluster})).await?;
         let definition = self.register(&request).await?;
         progress.step(format!("{name}: registered {}", definition.rsplit('/').next().unwrap_or_default()));
 
-        let served = ports::served(&request);
         let mut service = UpService {
             images: images(&request),
             load_balancer: None,
@@ -80,7 +83,7 @@ impl<'a> Stack<'a> {
             name,
         };
         if !served.is_empty() {
-            self.balance(&mut service, &served).await?;
+            self.balance(&mut service, &request, &served).await?;
         }
         // From here on, what is there is removed at the end.
         self.services.lock().push(service.clone());
@@ -88,13 +91,18 @@ impl<'a> Stack<'a> {
     }
 
     /// Looks at the images, so that one that cannot run is said before anything is made, and maps ports where none are.
-    async fn complete(&self, file: &Path, request: &mut RegisterTaskDefinitionRequest) -> Result<Vec<String>, Failure> {
+    async fn complete(
+        &self,
+        file: &Path,
+        request: &mut RegisterTaskDefinitionRequest,
+    ) -> Result<(Vec<GuestKind>, Vec<String>), Failure> {
         let mut kinds = Vec::new();
         for image in images(request) {
             let kind = self.server.inspect(&image).await;
             kinds.push(kind.map_err(|failure| Failure::new(format!("{}: {}", file.display(), failure.text())))?);
         }
-        Ok(ports::assign(request, &kinds))
+        let lines = ports::assign(request, &kinds);
+        Ok((kinds, lines))
     }
 
     async fn register(&self, request: &RegisterTaskDefinitionRequest) -> Result<String, Failure> {
@@ -103,7 +111,13 @@ impl<'a> Stack<'a> {
         Ok(answer["taskDefinition"]["taskDefinitionArn"].as_str().unwrap_or_default().to_owned())
     }
 
-    async fn balance(&self, service: &mut UpService, served: &[Served]) -> Result<(), Failure> {
+    async fn balance(
+        &self,
+        service: &mut UpService,
+        request: &RegisterTaskDefinitionRequest,
+        served: &[Served],
+    ) -> Result<(), Failure> {
+        let target_type = if is_awsvpc(request) { "ip" } else { "instance" };
         let name = elb_name(&service.name, "");
         let balancer = self
             .elb("CreateLoadBalancer", json!({"Name": name, "Subnets": ["subnet-coracle-a", "subnet-coracle-b"]}))
@@ -114,7 +128,7 @@ impl<'a> Stack<'a> {
         for (at, port) in served.iter().enumerate() {
             let suffix = if at == 0 { String::new() } else { format!("-{}", port.port) };
             let group = json!({
-                "Name": elb_name(&service.name, &suffix), "Protocol": "HTTP", "Port": port.port, "TargetType": "ip",
+                "Name": elb_name(&service.name, &suffix), "Protocol": "HTTP", "Port": port.port, "TargetType": target_type,
                 "VpcId": "vpc-coracle", "HealthCheckIntervalSeconds": HEALTH_INTERVAL,
                 "HealthCheckTimeoutSeconds": HEALTH_TIMEOUT, "Matcher": {"HttpCode": "200-499"},
             });
@@ -168,7 +182,7 @@ impl<'a> Stack<'a> {
             "cluster": self.cluster, "taskDefinition": definition, "desiredCount": self.count,
             "loadBalancers": balancers,
         });
-        if request.network_mode.as_deref() == Some("awsvpc") {
+        if is_awsvpc(request) {
             input["networkConfiguration"] = json!({"awsvpcConfiguration": {"subnets": ["subnet-coracle-a"]}});
         }
         let described =
@@ -313,6 +327,10 @@ fn said(result: Result<Value, CallError>) {
     if let Err(error) = result {
         eprintln!("{error}");
     }
+}
+
+fn is_awsvpc(request: &RegisterTaskDefinitionRequest) -> bool {
+    request.network_mode.as_deref() == Some("awsvpc")
 }
 
 fn images(request: &RegisterTaskDefinitionRequest) -> Vec<String> {

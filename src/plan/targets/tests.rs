@@ -85,13 +85,7 @@ impl Scene {
 fn drawn_task(letter: char, id: u8) -> Task {
     let mut task = crate::plan::service::tests::scene::task(u128::from(id), "new");
     task.last_status = TaskStatus::Running;
-    task.interface = Some(crate::model::task::NetworkInterface {
-        attachment_id: String::new(),
-        interface_id: String::new(),
-        subnet_id: String::new(),
-        mac_address: String::new(),
-        address: Some(Ipv4Addr::new(127, 1, 0, id)),
-    });
+    task.address = Some(Ipv4Addr::new(127, 1, 0, id));
     match letter {
         'R' => {}
         'p' => task.last_status = TaskStatus::Pending,

@@ -3,7 +3,10 @@
 //! Each fact is one transition. It says which of its changes must be durable before anyone sees them (the end of a
 //! container and of the task: a client may have acted on them) and whether the rest of the task is to be stopped.
 
+use std::net::Ipv4Addr;
+
 use crate::model::task::{ContainerStatus, NetworkBinding, StopCode};
+use crate::model::task_definition::NetworkMode;
 use crate::model::{DesiredStatus, Exit, Task, TaskDefinition, TaskStatus, Timestamp};
 use crate::plan::task::end;
 
@@ -67,7 +70,11 @@ pub fn apply(task: &mut Task, definition: &TaskDefinition, fact: &Fact, at: Time
         Fact::ContainerStarted { container, runtime_id, bindings } => {
             if let Some(shown) = task.containers.iter_mut().find(|shown| shown.name == *container) {
                 shown.runtime_id = Some(runtime_id.clone());
-                shown.network_bindings = bindings.clone();
+                shown.network_bindings = match task.address {
+                    // A program opens its ports by itself, where its mappings say.
+                    Some(address) if bindings.is_empty() => mapped(definition, container, address),
+                    _ => bindings.clone(),
+                };
                 if shown.last_status == ContainerStatus::Pending {
                     shown.last_status = ContainerStatus::Running;
                 }
@@ -81,6 +88,23 @@ pub fn apply(task: &mut Task, definition: &TaskDefinition, fact: &Fact, at: Time
             Effect { durable: true, stop_rest: false }
         }
     }
+}
+
+/// The bindings that ECS shows outside of `awsvpc`, where the interface says them.
+fn mapped(definition: &TaskDefinition, container: &str, address: Ipv4Addr) -> Vec<NetworkBinding> {
+    if matches!(definition.document.network_mode(), NetworkMode::Awsvpc | NetworkMode::None) {
+        return Vec::new();
+    }
+    let mappings = definition.container(container).into_iter().flat_map(|container| &container.port_mappings);
+    let ports = mappings.filter_map(|mapping| Some((mapping.container_port?, mapping.protocol.clone())));
+    ports
+        .map(|(port, protocol)| NetworkBinding {
+            bind_ip: address.to_string(),
+            container_port: port,
+            host_port: port,
+            protocol,
+        })
+        .collect()
 }
 
 /// RUNNING once every container was started, also where one that is not essential has ended again.

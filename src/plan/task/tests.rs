@@ -32,6 +32,7 @@ pub(crate) fn task(id: u128) -> Task {
         requested_node: None,
         placement: None,
         interface: None,
+        address: None,
         containers: ["web", "side"].map(container).to_vec(),
         version: 1,
         created_at: Timestamp(0),

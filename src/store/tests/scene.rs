@@ -59,6 +59,7 @@ pub fn task(id: u128, service: Option<&str>, status: TaskStatus) -> Task {
         requested_node: None,
         placement: None,
         interface: None,
+        address: None,
         containers: Vec::new(),
         version: 1,
         created_at: Timestamp(0),

@@ -172,11 +172,12 @@ fn target_group(cx: &Context, view: &mut View, definition: &TaskDefinition, arn:
     let group = group.ok_or_else(|| {
         ApiError::invalid_parameter(format!("The target group with targetGroupArn {arn} does not exist."))
     })?;
-    let is_awsvpc = definition.document.network_mode() == NetworkMode::Awsvpc;
-    if is_awsvpc && group.target_type != "ip" {
+    let mode = definition.document.network_mode();
+    if (mode == NetworkMode::Awsvpc) != (group.target_type == "ip") {
         return Err(ApiError::invalid_parameter(format!(
-            "The provided target group {arn} has target type {}, which is incompatible with the awsvpc network mode specified in the task definition.",
-            group.target_type
+            "The provided target group {arn} has target type {}, which is incompatible with the {} network mode specified in the task definition.",
+            group.target_type,
+            mode.as_str()
         )));
     }
     let is_used = view.list::<Listener>(&Prefix::listeners_in(&cx.scope)).iter().any(|listener| {

@@ -82,6 +82,7 @@ pub(crate) fn task(id: u128, deployment: &str) -> Task {
         requested_node: None,
         placement: None,
         interface: None,
+        address: None,
         containers: vec![],
         version: 1,
         created_at: Timestamp(id as i64),
