@@ -59,5 +59,5 @@ pub async fn measure(extent: &Extent) -> Result<Row, Failure> {
         range(&mut millis)
     );
     let what = "a crashed replica replaced and serving";
-    Ok(Row::new(what, Wanted::AtMost, median(&mut millis), "ms", (50.0, 10.0), &detail))
+    Ok(Row::new(what, Wanted::AtMost, median(&mut millis), "ms", (Some(50.0), 10.0), &detail))
 }

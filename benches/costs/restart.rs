@@ -38,5 +38,5 @@ pub async fn measure(extent: &Extent) -> Result<Row, Failure> {
         number(median(&mut millis)),
         range(&mut millis)
     );
-    Ok(Row::new("start of the server to its first answer", Wanted::AtMost, first, "ms", (200.0, 50.0), &detail))
+    Ok(Row::new("start of the server to its first answer", Wanted::AtMost, first, "ms", (Some(200.0), 50.0), &detail))
 }

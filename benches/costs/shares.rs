@@ -1,6 +1,7 @@
 //! What a task wants of the processor and what it gets, alone and among others.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::Arc;
 
 use coracle::model::TaskId;
@@ -12,9 +13,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::Extent;
-use crate::support::Failure;
 use crate::support::server::{PATIENCE, guest};
 use crate::support::table::{Row, Wanted, number};
+use crate::support::{Failure, process};
 
 /// Until all have started and their first balances are spent.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -57,16 +58,16 @@ pub async fn measure(extent: &Extent) -> Result<Vec<Row>, Failure> {
     let network = Table::default();
     let runtime = Runtime::start(config, Arc::new(Silence), network.clone())?;
     let (mut fitting, mut short) = (Vec::new(), Vec::new());
-    println!("\n| tasks, CPU units | cores wanted → got | furthest off |\n|---|---|---|");
+    println!("\n| tasks, CPU units | cores wanted → got | furthest off | cores of others |\n|---|---|---|---|");
     for mix in MIXES {
-        let got = spin(&runtime, &network, mix, extent.window()).await?;
+        let (got, others) = spin(&runtime, &network, mix, extent.window()).await?;
         let wanted = wanted(mix, f64::from(cores()));
         let off =
             got.iter().zip(&wanted).map(|(got, wanted)| (got - wanted).abs() / wanted * 100.0).fold(0.0, f64::max);
         let pairs: Vec<String> =
             wanted.iter().zip(&got).map(|(wanted, got)| format!("{wanted:.3} → {got:.3}")).collect();
         let sizes: Vec<String> = mix.iter().map(u32::to_string).collect();
-        println!("| {} | {} | {} % |", sizes.join(" "), pairs.join(", "), number(off));
+        println!("| {} | {} | {} % | {} |", sizes.join(" "), pairs.join(", "), number(off), number(others));
         let asked: f64 = mix.iter().map(|units| alone(*units)).sum();
         if asked < f64::from(cores()) { &mut fitting } else { &mut short }.push(off);
     }
@@ -78,7 +79,7 @@ pub async fn measure(extent: &Extent) -> Result<Vec<Row>, Failure> {
             Wanted::AtMost,
             furthest(&fitting),
             "% off",
-            (1.0, 0.5),
+            (Some(1.0), 0.5),
             &detail(&fitting),
         ),
         Row::new(
@@ -86,7 +87,7 @@ pub async fn measure(extent: &Extent) -> Result<Vec<Row>, Failure> {
             Wanted::AtMost,
             furthest(&short),
             "% off",
-            (5.0, 2.0),
+            (Some(5.0), 2.0),
             &detail(&short),
         ),
     ])
@@ -115,8 +116,8 @@ fn wanted(mix: &[u32], cores: f64) -> Vec<f64> {
     }
 }
 
-/// Cores that each used over a window in which all of them spun.
-async fn spin(runtime: &Runtime, network: &Table, mix: &[u32], window: Duration) -> Result<Vec<f64>, Failure> {
+/// Cores that each used over a window in which all of them spun, and those that other processes took meanwhile.
+async fn spin(runtime: &Runtime, network: &Table, mix: &[u32], window: Duration) -> Result<(Vec<f64>, f64), Failure> {
     let mut running = Vec::new();
     for (number, units) in (1..).zip(mix) {
         let id = TaskId(number);
@@ -143,16 +144,33 @@ async fn spin(runtime: &Runtime, network: &Table, mix: &[u32], window: Duration)
     let used = |running: &[(RunningTask, mpsc::Receiver<Report>)]| -> Vec<f64> {
         running.iter().map(|(task, _)| task.usage().cpu.as_secs_f64()).collect()
     };
-    let (begun, before) = (Instant::now(), used(&running));
+    let (begun, before, others_before) = (Instant::now(), used(&running), others_seconds());
     sleep(window).await;
     let (after, seconds) = (used(&running), begun.elapsed().as_secs_f64());
+    let others = (others_seconds() - others_before) / seconds;
     for (task, _) in &running {
         task.kill();
     }
     for (_, reports) in &mut running {
         until(reports, |report| matches!(report, Report::Ended)).await?;
     }
-    Ok(after.iter().zip(&before).map(|(after, before)| (after - before) / seconds).collect())
+    Ok((after.iter().zip(&before).map(|(after, before)| (after - before) / seconds).collect(), others))
+}
+
+/// What everybody but this process has computed since the machine started, and what its own host took from it.
+fn others_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    // user, nice, system, idle, iowait, irq, softirq, steal.
+    let ticks: Vec<f64> = stat
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|tick| tick.parse().ok())
+        .collect();
+    let busy: f64 = [0, 1, 2, 5, 6, 7].iter().filter_map(|field| ticks.get(*field)).sum();
+    busy / process::TICKS_PER_SECOND - process::cpu_seconds(std::process::id())
 }
 
 async fn until(reports: &mut mpsc::Receiver<Report>, wanted: impl Fn(&Report) -> bool) -> Result<(), Failure> {

@@ -38,8 +38,14 @@ pub async fn measure(extent: &Extent) -> Result<Vec<Row>, Failure> {
         millis.push(answered.elapsed().as_secs_f64() * 1e3);
     }
     let detail = format!("{samples} tasks, one at a time, seen through DescribeTasks: {}", range(&mut millis));
-    let to_running =
-        Row::new("RunTask answered to RUNNING, median", Wanted::AtMost, median(&mut millis), "ms", (5.0, 1.0), &detail);
+    let to_running = Row::new(
+        "RunTask answered to RUNNING, median",
+        Wanted::AtMost,
+        median(&mut millis),
+        "ms",
+        (Some(5.0), 1.0),
+        &detail,
+    );
 
     let running_before = running(&mut api).await?;
     let wanted = match extent.tasks {
@@ -58,8 +64,14 @@ pub async fn measure(extent: &Extent) -> Result<Vec<Row>, Failure> {
         number(answered.as_secs_f64()),
         number(seconds)
     );
-    let rate =
-        Row::new("task starts a second", Wanted::AtLeast, started as f64 / seconds, "/s", (1_000.0, 5_000.0), &detail);
+    let rate = Row::new(
+        "task starts a second",
+        Wanted::AtLeast,
+        started as f64 / seconds,
+        "/s",
+        (Some(1_000.0), 5_000.0),
+        &detail,
+    );
 
     // What start-up left behind is given back, and what idles has settled.
     sleep(Duration::from_secs(2)).await;
@@ -75,12 +87,25 @@ pub async fn measure(extent: &Extent) -> Result<Vec<Row>, Failure> {
         number(rss / 1024.0),
         number(cpu * 100.0)
     );
-    let memory =
-        Row::new("memory of an idle task", Wanted::AtMost, each(rss, memory_before.0), "KiB", (100.0, 60.0), &detail);
+    let memory = Row::new(
+        "memory of an idle task",
+        Wanted::AtMost,
+        each(rss, memory_before.0),
+        "KiB",
+        (Some(100.0), 60.0),
+        &detail,
+    );
     let mut rows = vec![to_running, rate, memory];
     if extent.tasks.is_none() {
         let detail = "as many as the node says that it can hold";
-        rows.push(Row::new("tasks at once", Wanted::AtLeast, total as f64, "tasks", (10_000.0, 30_000.0), detail));
+        rows.push(Row::new(
+            "tasks at once",
+            Wanted::AtLeast,
+            total as f64,
+            "tasks",
+            (Some(10_000.0), 30_000.0),
+            detail,
+        ));
     }
     Ok(rows)
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 /// Clock ticks a second in `/proc`, which Linux fixes for user space.
-const TICKS_PER_SECOND: f64 = 100.0;
+pub const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Processor time of a process and of its children that live.
 pub fn cpu_seconds(process: u32) -> f64 {

@@ -24,14 +24,15 @@ pub enum Wanted {
 }
 
 impl Row {
-    /// `detail` says what the value is made of: extremes, counts, conditions.
-    pub fn new(what: &str, wanted: Wanted, value: f64, unit: &str, limits: (f64, f64), detail: &str) -> Row {
+    /// `limits` are the bar, where there is one, and the goal; `detail` says what the value is made of: extremes, counts,
+    /// conditions.
+    pub fn new(what: &str, wanted: Wanted, value: f64, unit: &str, limits: (Option<f64>, f64), detail: &str) -> Row {
         let (bar, goal) = limits;
         let holds = |limit: f64| match wanted {
             Wanted::AtLeast => value >= limit,
             Wanted::AtMost => value <= limit,
         };
-        let verdict = match (holds(bar), holds(goal)) {
+        let verdict = match (bar.is_none_or(holds), holds(goal)) {
             (true, true) => Verdict::Reaches,
             (true, false) => Verdict::Holds,
             (false, _) => Verdict::Misses,
@@ -43,7 +44,7 @@ impl Row {
         Row {
             what: what.to_owned(),
             measured: format!("{} {unit} ({detail})", number(value)),
-            bar: format!("{sign} {} {unit}", number(bar)),
+            bar: bar.map_or_else(|| String::from("none"), |bar| format!("{sign} {} {unit}", number(bar))),
             goal: format!("{sign} {} {unit}", number(goal)),
             verdict,
         }
@@ -56,7 +57,7 @@ pub fn print(mut rows: Vec<Row>) {
     for row in rows {
         let verdict = match row.verdict {
             Verdict::Misses => "MISSES THE BAR",
-            Verdict::Holds => "holds",
+            Verdict::Holds => "holds, short of the goal",
             Verdict::Reaches => "reaches the goal",
         };
         println!("| {} | {} | {} | {} | {verdict} |", row.what, row.measured, row.bar, row.goal);
