@@ -56,7 +56,11 @@ fn created(task: &Value) -> f64 {
 pub fn summary(task: &Value) -> Value {
     let last = |member: &str| task[member].as_str().and_then(|arn| arn.rsplit('/').next()).unwrap_or_default();
     let details = task["attachments"][0]["details"].as_array();
-    let address = details.into_iter().flatten().find(|detail| detail["name"] == "privateIPv4Address");
+    let of_interface = details.into_iter().flatten().find(|detail| detail["name"] == "privateIPv4Address");
+    // Outside of awsvpc a task has no interface, and its ports say where they are.
+    let bound =
+        || task["containers"].as_array()?.iter().find_map(|container| container["networkBindings"][0].get("bindIP"));
+    let address = of_interface.map(|detail| &detail["value"]).or_else(bound);
     let containers = task["containers"].as_array().into_iter().flatten().map(|container| {
         json!({
             "name": container["name"], "image": container["image"], "lastStatus": container["lastStatus"],
@@ -71,7 +75,7 @@ pub fn summary(task: &Value) -> Value {
         "taskDefinition": last("taskDefinitionArn"),
         "lastStatus": task["lastStatus"],
         "desiredStatus": task["desiredStatus"],
-        "address": address.map(|detail| detail["value"].clone()),
+        "address": address.cloned(),
         "createdAt": task["createdAt"],
         "startedAt": task["startedAt"],
         "stoppedReason": task["stoppedReason"],
