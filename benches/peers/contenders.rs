@@ -144,7 +144,7 @@ impl Peers {
         let folder = home.join("nginx");
         fs::create_dir_all(&folder)?;
         let configuration = format!(
-            "daemon off; worker_processes 2; pid nginx.pid; error_log error.log;
+            "daemon off; master_process off; pid nginx.pid; error_log error.log;
              events {{ worker_connections 512; }}
              http {{
                access_log off; keepalive_requests 1000000000;
