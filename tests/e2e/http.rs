@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -27,6 +28,21 @@ impl Answer {
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
     }
+}
+
+/// An answer of which the head is there.
+pub struct Begun(Response<Incoming>);
+
+impl Begun {
+    pub async fn whole(self) -> Answer {
+        bounded("the rest of an answer", rest(self.0)).await.unwrap_or_else(|error| panic!("it broke off: {error}"))
+    }
+}
+
+async fn rest(response: Response<Incoming>) -> Result<Answer, hyper::Error> {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(Answer { status: parts.status, headers: parts.headers, body })
 }
 
 /// One connection, kept alive.
@@ -64,20 +80,29 @@ impl Connection {
     }
 
     pub async fn try_send(&mut self, request: Request<Bytes>) -> Result<Answer, String> {
-        let request = request.map(Full::new);
         let sent = async {
-            let response = match &mut self.sender {
-                Sender::One(sender) => {
-                    sender.ready().await?;
-                    sender.send_request(request).await?
-                }
-                Sender::Two(sender) => sender.send_request(request).await?,
-            };
-            let (parts, body) = response.into_parts();
-            let body = body.collect().await?.to_bytes();
-            Ok(Answer { status: parts.status, headers: parts.headers, body })
+            let response = self.head(request).await?;
+            rest(response).await
         };
         bounded("an answer", sent).await.map_err(|error: hyper::Error| error.to_string())
+    }
+
+    /// Sends a request and waits for the head of its answer: the guest has the request, and goes on with the body.
+    pub async fn begin(&mut self, request: Request<Bytes>) -> Begun {
+        Begun(
+            bounded("an answer's head", self.head(request)).await.unwrap_or_else(|error| panic!("it failed: {error}")),
+        )
+    }
+
+    async fn head(&mut self, request: Request<Bytes>) -> Result<Response<Incoming>, hyper::Error> {
+        let request = request.map(Full::new);
+        match &mut self.sender {
+            Sender::One(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+            Sender::Two(sender) => sender.send_request(request).await,
+        }
     }
 
     /// GET of a path, for a Host.

@@ -146,11 +146,9 @@ async fn an_interrupt_drains() {
     let mut up = Up::start(&["--count", "1", "--image", &alias, file.to_str().unwrap()]);
     let address = up.serving().await;
     let mut slow = Connection::open(address).await;
-    let request = tokio::spawn(async move { slow.get("localhost", "/drip/10").await });
-    // The handler's task has it once another request of the same connection count was answered.
-    once(address, get("localhost", "/plain")).await;
+    let begun = slow.begin(get("localhost", "/drip/10")).await;
     up.interrupt().await;
-    let answer = request.await.unwrap();
+    let answer = begun.whole().await;
     assert!(answer.status.is_success(), "{}", answer.status);
     assert_eq!(answer.text().lines().count(), 10);
     assert_eq!(up.ended().await.0, 0);
