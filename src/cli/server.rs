@@ -99,7 +99,7 @@ impl Server {
             .map_err(|error| Failure::new("cannot start the runtime").caused_by(error))?;
         tracing::info!(
             node = %config.node, account = %config.account, cores = config.cores,
-            memory_mib = config.memory_bytes >> 20, capacity = %runtime.capacity(),
+            memory_mib = config.memory_bytes >> 20,
             "this node"
         );
         let proxy = Proxy::new(&Handle::current());

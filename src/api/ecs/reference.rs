@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::api::context::Context;
 use crate::api::error::ApiError;
@@ -149,6 +150,12 @@ pub fn runnable_definition(cx: &Context, view: &mut View, text: &str) -> Result<
         return Err(ApiError::client("TaskDefinition is inactive"));
     }
     Ok(definition)
+}
+
+/// What tells a request from another with the same token or name: SHA-256 of it, in hexadecimal.
+pub fn digest<T: Serialize>(request: &T) -> String {
+    let text = serde_json::to_vec(request).unwrap_or_default();
+    Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A wire value as the JSON object that records keep. Wire types always serialize, and to an object.

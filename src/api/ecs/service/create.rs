@@ -1,10 +1,9 @@
 //! CreateService.
 
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use crate::api::context::Context;
-use crate::api::ecs::reference::{self, to_map};
+use crate::api::ecs::reference::{self, digest, to_map};
 use crate::api::ecs::service::{rules, show};
 use crate::api::ecs::tag;
 use crate::api::ecs::task::launch::{self, Asked, Launch};
@@ -121,11 +120,6 @@ fn remember(cx: &Context, view: &mut View, service: &Service, input: &wire::Crea
 
 fn operation(cluster: &ClusterName) -> String {
     format!("CreateService/{cluster}")
-}
-
-fn digest(input: &wire::CreateServiceRequest) -> String {
-    let text = serde_json::to_vec(input).unwrap_or_default();
-    Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn strategy(input: &wire::CreateServiceRequest, launch: &Launch) -> Result<SchedulingStrategy, ApiError> {

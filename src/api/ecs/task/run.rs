@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use crate::api::context::Context;
-use crate::api::ecs::reference::{self, to_map};
+use crate::api::ecs::reference::{self, digest, to_map};
 use crate::api::ecs::tag;
 use crate::api::ecs::task::launch::{self, Asked, Launch};
 use crate::api::ecs::task::show;
@@ -240,11 +239,6 @@ fn remember(cx: &Context, view: &mut View, cluster: &Cluster, input: &wire::RunT
 
 fn operation(cluster: &Cluster) -> String {
     format!("RunTask/{}", cluster.name)
-}
-
-fn digest(input: &wire::RunTaskRequest) -> String {
-    let text = serde_json::to_vec(input).unwrap_or_default();
-    Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn tags(
