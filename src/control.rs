@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::model::task::Placement;
-use crate::model::{BootId, NodeId, Timestamp};
+use crate::model::{BootId, NodeId, Settings, Timestamp};
 use crate::network::Table;
 use crate::store::{CommitError, Store};
 use crate::telemetry::logs::Logs;
@@ -55,6 +55,8 @@ pub struct Config {
     pub ids: Ids,
     /// Callers may name any file as an image: true while the server listens on loopback without access keys.
     pub any_file_image: bool,
+    /// What the operator opens to tasks.
+    pub settings: Arc<Settings>,
 }
 
 /// What the loops share.
@@ -68,6 +70,7 @@ struct Shared {
     clock: Clock,
     ids: Ids,
     any_file_image: bool,
+    settings: Arc<Settings>,
     phase: watch::Sender<Phase>,
     running: tasks::RunningTasks,
 }
@@ -119,6 +122,7 @@ pub async fn start(config: Config) -> Result<Control, StartError> {
         clock: config.clock,
         ids: config.ids,
         any_file_image: config.any_file_image,
+        settings: config.settings,
         phase: watch::Sender::new(Phase::Running),
         running: tasks::RunningTasks::default(),
     });

@@ -9,6 +9,7 @@
 pub mod capacity;
 pub mod compile;
 pub mod cpu;
+pub mod endpoint;
 pub mod engine;
 pub mod exit;
 pub mod guest;
@@ -41,6 +42,7 @@ use crate::runtime::image::source::Sources;
 use crate::runtime::sandbox::linker::Linkers;
 
 pub use capacity::Capacity;
+pub use endpoint::{NoEndpoint, TASK_ENDPOINT, TaskEndpoint};
 pub use guest::handler::Handler;
 pub use guest::http::{BoxError, HandlerError, RequestBody, ResponseBody};
 pub use image::ImageSummary;
@@ -109,13 +111,19 @@ pub struct Node {
     images: Images,
     network: Table,
     logs: Arc<dyn LogSink>,
+    endpoint: Arc<dyn TaskEndpoint>,
     /// Tells idle instances that somebody waits for a slot.
     pressure: Arc<Notify>,
 }
 
 impl Runtime {
     /// Makes the engines and the guest threads. The loops of tasks run on the async runtime that this is called in.
-    pub fn start(config: RuntimeConfig, logs: Arc<dyn LogSink>, network: Table) -> Result<Runtime, RuntimeError> {
+    pub fn start(
+        config: RuntimeConfig,
+        logs: Arc<dyn LogSink>,
+        endpoint: Arc<dyn TaskEndpoint>,
+        network: Table,
+    ) -> Result<Runtime, RuntimeError> {
         let control = Handle::try_current().map_err(|_| RuntimeError::NoAsyncRuntime)?;
         let capacity = Capacity::compute(&Readings::take(config.memory_bytes), config.instances_max);
         let guests = GuestThreads::start(config.cores).map_err(RuntimeError::Threads)?;
@@ -138,6 +146,7 @@ impl Runtime {
             engines,
             network,
             logs,
+            endpoint,
             pressure: Arc::default(),
         };
         Ok(Runtime { node: Arc::new(node) })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use coracle::model::TaskId;
 use coracle::network::Table;
 use coracle::runtime::{
-    CompileIn, ContainerSpec, LogSink, Report, RunningTask, Runtime, RuntimeConfig, Stream, TaskSpec,
+    CompileIn, ContainerSpec, LogSink, NoEndpoint, Report, RunningTask, Runtime, RuntimeConfig, Stream, TaskSpec,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep, timeout};
@@ -56,7 +56,7 @@ pub async fn measure(extent: &Extent) -> Result<Vec<Row>, Failure> {
         compile: CompileIn::Process,
     };
     let network = Table::default();
-    let runtime = Runtime::start(config, Arc::new(Silence), network.clone())?;
+    let runtime = Runtime::start(config, Arc::new(Silence), Arc::new(NoEndpoint), network.clone())?;
     let (mut fitting, mut short) = (Vec::new(), Vec::new());
     println!("\n| tasks, CPU units | cores wanted → got | furthest off | cores of others |\n|---|---|---|---|");
     for mix in MIXES {

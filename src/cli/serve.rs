@@ -44,6 +44,9 @@ pub struct ServerOptions {
     /// A JSON file of the access keys that may call: {"accessKeys": [{"accessKeyId": "…", "secretAccessKey": "…"}]}.
     #[arg(long, value_name = "FILE")]
     pub access_keys: Option<PathBuf>,
+    /// A JSON file of what tasks may use of this machine: directories, ports, security groups (see the README).
+    #[arg(long, value_name = "FILE", env = "CORACLE_CONFIG")]
+    pub config: Option<PathBuf>,
     /// The account that everything belongs to.
     #[arg(long, default_value = "123456789012")]
     pub account: AccountId,

@@ -18,10 +18,10 @@ use crate::cli::{Failure, data_dir, predecessor};
 use crate::control::{self, Control, Ids, LogsSink, RuntimeHost};
 use crate::front::{BindError, CONNECTIONS_MAX, Front, FrontConfig, OpenPort, Services};
 use crate::identity::AccessKeys;
-use crate::model::{BootId, NodeConfig, Scope, StartFailure, TaskId, Timestamp};
+use crate::model::{BootId, NodeConfig, Scope, Settings, StartFailure, TaskId, Timestamp};
 use crate::network::Table;
 use crate::proxy::Proxy;
-use crate::runtime::{CompileIn, GuestKind, Runtime, RuntimeConfig};
+use crate::runtime::{CompileIn, GuestKind, NoEndpoint, Runtime, RuntimeConfig};
 use crate::store::{BackendError, Key, Store};
 use crate::telemetry::Logs;
 
@@ -69,6 +69,7 @@ fn now() -> Timestamp {
 impl Server {
     pub async fn start(options: &ServerOptions) -> Result<Server, Failure> {
         let keys = access_keys(options)?;
+        let settings = Arc::new(settings(options)?);
         let is_taken = |error: &BindError| matches!(error, BindError::InUse { .. });
         let port = predecessor::outlive(is_taken, || Front::bind(options.listen)).await.map_err(Failure::new)?;
         let data_dir = match &options.data_dir {
@@ -95,7 +96,7 @@ impl Server {
                 argument: String::from("compile-image"),
             },
         };
-        let runtime = Runtime::start(runtime_config, sink, network.clone())
+        let runtime = Runtime::start(runtime_config, sink, Arc::new(NoEndpoint), network.clone())
             .map_err(|error| Failure::new("cannot start the runtime").caused_by(error))?;
         tracing::info!(
             node = %config.node, account = %config.account, cores = config.cores,
@@ -114,6 +115,7 @@ impl Server {
             clock,
             ids: ids()?,
             any_file_image: config.any_file_image,
+            settings: Arc::clone(&settings),
         })
         .await
         .map_err(|error| Failure::new("cannot start").caused_by(error))?;
@@ -242,6 +244,16 @@ fn access_keys(options: &ServerOptions) -> Result<AccessKeys, Failure> {
         .next("Name a file of access keys with --access-keys FILE, or listen on 127.0.0.1."));
     }
     Ok(keys)
+}
+
+fn settings(options: &ServerOptions) -> Result<Settings, Failure> {
+    let Some(file) = &options.config else { return Ok(Settings::default()) };
+    let text = std::fs::read(file)
+        .map_err(|error| Failure::new(format!("--config: cannot read {}", file.display())).caused_by(error))?;
+    Settings::parse(&text).map_err(|error| {
+        Failure::new(format!("--config: {}: {error}", file.display()))
+            .next("The README lists what a configuration file may say.")
+    })
 }
 
 async fn open_store(data_dir: &Path) -> Result<Store, Failure> {

@@ -1,5 +1,8 @@
 //! What the host is told to run: a definition, the task's overrides, and what every task is told about itself.
 
+mod environment;
+mod ports;
+
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -7,9 +10,9 @@ use serde_json::{Map, Value};
 use crate::model::exit::StartFailure;
 use crate::model::support::{self, Verdict};
 use crate::model::task::LaunchType;
-use crate::model::task_definition::{ContainerDefinition, NetworkMode, PortMapping};
+use crate::model::task_definition::{ContainerDefinition, NetworkMode};
 use crate::model::{Task, TaskDefinition, size};
-use crate::network::{Address, Protocol};
+use crate::network::Address;
 use crate::runtime::{ContainerSpec, TaskSpec};
 
 const MIB: u64 = 1 << 20;
@@ -17,8 +20,6 @@ const MIB: u64 = 1 << 20;
 const CPU_SHARES_MIN: u32 = 2;
 /// ECS's default `stopTimeout`.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// ECS's limit of the ports of one `containerPortRange`.
-const PORT_RANGE_MAX: u16 = 100;
 
 /// Whether callers may name files of the host as images.
 #[derive(Clone, Copy, Debug)]
@@ -76,21 +77,16 @@ fn container_spec(
     let program_name = entry_point.next();
     let mut args: Vec<String> = entry_point.collect();
     args.extend(command(overrides).unwrap_or_else(|| container.command.clone()));
-    let mut environment = own_environment(task, definition, container, address);
-    let given = container.environment.iter().map(|pair| (pair.name.clone(), pair.value.clone()));
-    for (name, value) in given.chain(environment_of(overrides)) {
-        set(&mut environment, name, value);
-    }
     let mut spec = ContainerSpec::new(container.name.clone(), container.image.clone());
     spec.may_name_any_file = policy.any_file;
     spec.program_name = program_name;
     spec.args = args;
-    spec.environment = environment;
+    spec.environment = environment::of(task, definition, container, address, overrides);
     spec.cpu_weight = number("cpu").unwrap_or(container.cpu).max(CPU_SHARES_MIN);
     spec.memory_bytes = number("memory").or(container.memory).map(|mib| u64::from(mib) * MIB);
     spec.has_network = has_network(definition, container);
     // What has no network is reached by nobody.
-    spec.ports = if spec.has_network { ports(container)? } else { Vec::new() };
+    spec.ports = if spec.has_network { ports::of(container)? } else { Vec::new() };
     spec.keep_instances = container.keeps_instances();
     spec.stop_timeout = container.stop_timeout.map_or(STOP_TIMEOUT, |seconds| Duration::from_secs(u64::from(seconds)));
     Ok(spec)
@@ -115,69 +111,6 @@ fn command(overrides: Option<&Map<String, Value>>) -> Option<Vec<String>> {
     Some(command.iter().filter_map(Value::as_str).map(String::from).collect())
 }
 
-fn environment_of(overrides: Option<&Map<String, Value>>) -> impl Iterator<Item = (String, String)> {
-    let pairs = overrides.and_then(|given| given.get("environment")?.as_array());
-    pairs.into_iter().flatten().filter_map(|pair| {
-        let name = pair.get("name")?.as_str()?;
-        let value = pair.get("value").and_then(Value::as_str).unwrap_or_default();
-        Some((String::from(name), String::from(value)))
-    })
-}
-
-/// What every container is told about itself; the definition may say otherwise.
-fn own_environment(
-    task: &Task,
-    definition: &TaskDefinition,
-    container: &ContainerDefinition,
-    address: &Address,
-) -> Vec<(String, String)> {
-    let ip = address.ip();
-    let hostname = match container.other.get("hostname").and_then(Value::as_str) {
-        Some(given) => String::from(given),
-        None => format!("ip-{}.{}.compute.internal", ip.to_string().replace('.', "-"), task.scope.region),
-    };
-    [
-        ("AWS_REGION", task.scope.region.to_string()),
-        ("HOSTNAME", hostname),
-        ("CORACLE_CLUSTER", task.cluster.to_string()),
-        ("CORACLE_CONTAINER_NAME", container.name.clone()),
-        ("CORACLE_TASK_ADDRESS", ip.to_string()),
-        ("CORACLE_TASK_ARN", task.arn().into()),
-        ("CORACLE_TASK_DEFINITION", definition.id.to_string()),
-    ]
-    .map(|(name, value)| (String::from(name), value))
-    .to_vec()
-}
-
-fn set(environment: &mut Vec<(String, String)>, name: String, value: String) {
-    match environment.iter_mut().find(|(known, _)| *known == name) {
-        Some((_, known)) => *known = value,
-        None => environment.push((name, value)),
-    }
-}
-
-fn ports(container: &ContainerDefinition) -> Result<Vec<(u16, Protocol)>, StartFailure> {
-    let mut ports = Vec::new();
-    for mapping in &container.port_mappings {
-        let protocol = Protocol::parse(&mapping.protocol).ok_or_else(|| {
-            invalid(container, format!("the protocol '{}' of a port mapping is neither tcp nor udp", mapping.protocol))
-        })?;
-        let range = range(mapping)
-            .ok_or_else(|| invalid(container, String::from("a port mapping names no port, or no range of ports")))?;
-        ports.extend(range.map(|port| (port, protocol)));
-    }
-    Ok(ports)
-}
-
-fn range(mapping: &PortMapping) -> Option<std::ops::RangeInclusive<u16>> {
-    if let Some(port) = mapping.container_port {
-        return Some(port..=port);
-    }
-    let (from, to) = mapping.container_port_range.as_deref()?.split_once('-')?;
-    let (from, to): (u16, u16) = (from.trim().parse().ok()?, to.trim().parse().ok()?);
-    (from <= to && to - from < PORT_RANGE_MAX).then_some(from..=to)
-}
-
 fn invalid(container: &ContainerDefinition, what: String) -> StartFailure {
     StartFailure::ResourceInitialization(format!("container {}: {what}", container.name))
 }
@@ -186,7 +119,7 @@ fn invalid(container: &ContainerDefinition, what: String) -> StartFailure {
 mod tests {
     use super::*;
     use crate::model::{TaskId, Timestamp};
-    use crate::network::Table;
+    use crate::network::{Protocol, Table};
 
     fn spec(document: Value, change: impl FnOnce(&mut Task)) -> Result<TaskSpec, StartFailure> {
         let mut task = crate::control::tests::task(1);

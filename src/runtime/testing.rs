@@ -15,7 +15,7 @@ use crate::model::{Exit, TaskId};
 use crate::network::Table;
 use crate::runtime::guest::http::{BoxError, RequestBody, ResponseBody};
 use crate::runtime::spec::{ContainerSpec, LogSink, Report, Stream, TaskSpec};
-use crate::runtime::{CompileIn, RunningTask, Runtime, RuntimeConfig};
+use crate::runtime::{CompileIn, NoEndpoint, RunningTask, Runtime, RuntimeConfig};
 
 /// Lines as they came, by container.
 #[derive(Default)]
@@ -61,7 +61,7 @@ impl TestNode {
         change(&mut config);
         let logs = Arc::new(KeptLogs::default());
         let network = Table::default();
-        let runtime = Runtime::start(config, logs.clone(), network.clone()).unwrap();
+        let runtime = Runtime::start(config, logs.clone(), Arc::new(NoEndpoint), network.clone()).unwrap();
         TestNode { runtime, logs, network, next: AtomicU64::new(1) }
     }
 

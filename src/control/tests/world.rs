@@ -81,6 +81,7 @@ impl World {
             clock: self.clock(),
             ids: Ids::new(move || u128::from(drawn.fetch_add(1, Ordering::Relaxed)) << 64 | 0xabc),
             any_file_image: true,
+            settings: Arc::default(),
         }
     }
 

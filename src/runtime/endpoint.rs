@@ -1,0 +1,35 @@
+//! What answers at 169.254.170.2: the task's metadata, its credentials, its protection.
+//!
+//! A trait, because who answers knows of roles and of the store, and the runtime knows neither. It is told which task asks
+//! by the runtime, from the socket or the store of the guest: nothing that a guest sends can make it another.
+
+use std::net::Ipv4Addr;
+
+use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response};
+
+use crate::model::TaskId;
+use crate::runtime::guest::http::{RequestBody, ResponseBody};
+
+/// Where the agent of ECS answers in every task, at port 80.
+pub const TASK_ENDPOINT: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 2);
+
+/// Answers the requests that guests of a task send to [`TASK_ENDPOINT`].
+pub trait TaskEndpoint: Send + Sync + 'static {
+    /// What cannot be answered is an answer, too: with a status and a reason.
+    fn call(&self, task: TaskId, request: Request<RequestBody>) -> BoxFuture<'static, Response<ResponseBody>>;
+}
+
+/// Answers everything with 404: for a runtime without an agent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoEndpoint;
+
+impl TaskEndpoint for NoEndpoint {
+    fn call(&self, _: TaskId, _: Request<RequestBody>) -> BoxFuture<'static, Response<ResponseBody>> {
+        let body = Full::from("there is no agent here\n").map_err(|never| match never {}).boxed_unsync();
+        let mut response = Response::new(body);
+        *response.status_mut() = hyper::StatusCode::NOT_FOUND;
+        Box::pin(std::future::ready(response))
+    }
+}
