@@ -2,5 +2,7 @@
 //! loses its own oldest lines, never the node's memory.
 
 pub mod logs;
+pub mod usage;
 
 pub use logs::{LogLine, Logs, Stream};
+pub use usage::{Usage, UsageSource};
