@@ -17,8 +17,10 @@ pub use table::{Address, Endpoint, PortInUse, Published, Table};
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A transport protocol: the same port of both is two ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     Tcp,
     Udp,

@@ -19,6 +19,7 @@ pub mod sandbox;
 pub mod sockets;
 pub mod spec;
 pub mod task;
+pub mod worker;
 #[cfg(test)]
 mod testing;
 

@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Exit, TaskId};
 use crate::network::{Address, Protocol};
 
@@ -22,7 +24,7 @@ pub struct TaskSpec {
 }
 
 /// One container of a task.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ContainerSpec {
     /// Unique within the task.
     pub name: String,
@@ -77,7 +79,7 @@ pub const CPU_WEIGHT_DEFAULT: u32 = 2;
 pub const STOP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
 /// What an image is, read off its exports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GuestKind {
     /// Exports `wasi:http`: the runtime is its server.
     Handler,
@@ -86,7 +88,7 @@ pub enum GuestKind {
 }
 
 /// A container port, and where it is really open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
     pub container_port: u16,
     pub protocol: Protocol,
@@ -96,7 +98,7 @@ pub struct Binding {
 /// A fact about a task. In this order: `PullStarted`, one `Resolved` per image found, `PullStopped`; for each container
 /// `ContainerStarted` (unless it could not start) and exactly one `ContainerStopped`, before which all that it printed
 /// was handed to the [`LogSink`]; last `Ended`, when everything is released.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
     PullStarted,
     Resolved { container: String, digest: String, kind: GuestKind },
@@ -107,7 +109,7 @@ pub enum Report {
 }
 
 /// Which of its two outputs a guest wrote to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stream {
     Stdout,
     Stderr,
@@ -119,7 +121,7 @@ pub trait LogSink: Send + Sync {
 }
 
 /// What a task has used until now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// CPU time that was charged to it.
     pub cpu: Duration,

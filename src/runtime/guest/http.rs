@@ -4,6 +4,7 @@ use std::error::Error;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
+use serde::{Deserialize, Serialize};
 
 use crate::model::exit::Trap;
 
@@ -15,7 +16,7 @@ pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 pub type ResponseBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Why a handler gave no response. Only this request is affected: the task lives.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum HandlerError {
     #[error("the handler trapped: {}", .0.message)]
     Trapped(Trap),
