@@ -133,6 +133,7 @@ async fn spin(runtime: &Runtime, network: &Table, mix: &[u32], window: Duration)
             cpu_units: *units,
             cpu_capped: true,
             memory_bytes: None,
+            held: false,
             containers: vec![container],
         };
         running.push(runtime.run(spec));

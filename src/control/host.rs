@@ -20,6 +20,12 @@ pub trait Host: Send + Sync + 'static {
     fn start(&self, spec: TaskSpec) -> mpsc::Receiver<Report>;
     /// Politely: what a task has, it may finish within its `stopTimeout`.
     fn stop(&self, task: TaskId);
+    /// One container that waits, or that has stopped.
+    fn start_container(&self, task: TaskId, container: &str);
+    /// One container, politely.
+    fn stop_container(&self, task: TaskId, container: &str);
+    /// No container is started any more: the task is over when nothing of it runs.
+    fn finish(&self, task: TaskId);
     /// At once.
     fn kill(&self, task: TaskId);
     /// Everything of it was reported: it may be forgotten.
@@ -75,6 +81,24 @@ impl Host for RuntimeHost {
     fn stop(&self, task: TaskId) {
         if let Some(task) = self.task(task) {
             task.stop();
+        }
+    }
+
+    fn start_container(&self, task: TaskId, container: &str) {
+        if let Some(task) = self.task(task) {
+            task.start_container(container);
+        }
+    }
+
+    fn stop_container(&self, task: TaskId, container: &str) {
+        if let Some(task) = self.task(task) {
+            task.stop_container(container);
+        }
+    }
+
+    fn finish(&self, task: TaskId) {
+        if let Some(task) = self.task(task) {
+            task.finish();
         }
     }
 

@@ -50,6 +50,7 @@ pub fn task_spec(
         // EC2 and EXTERNAL tasks may use what is idle; on Fargate the size is what is paid for.
         cpu_capped: task.launch_type == LaunchType::Fargate,
         memory_bytes: task.memory.as_deref().and_then(size::memory_mib).map(|mib| u64::from(mib) * MIB),
+        held: false,
         containers,
     })
 }

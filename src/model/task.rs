@@ -208,6 +208,11 @@ pub struct NetworkBinding {
     pub protocol: String,
 }
 
+/// The `runtimeId` of the container of this number in the definition: known before it starts, the same after a restart.
+pub fn runtime_id(task: TaskId, number: usize) -> String {
+    format!("{task}-{number:010}")
+}
+
 impl Container {
     fn wanted(id: String, asked: &ContainerDefinition) -> Container {
         Container {

@@ -20,6 +20,9 @@ pub struct TaskSpec {
     pub cpu_capped: bool,
     /// What all containers may hold together; `None` where only the containers have limits.
     pub memory_bytes: Option<u64>,
+    /// The task goes on while none of its containers runs, until it is told that it is over: containers may be started
+    /// again, or later. A task with a container that waits is held in any case.
+    pub held: bool,
     pub containers: Vec<ContainerSpec>,
 }
 
@@ -46,6 +49,8 @@ pub struct ContainerSpec {
     pub has_network: bool,
     /// Handlers: serve the next request with the same instance.
     pub keep_instances: bool,
+    /// It starts only when it is ordered to, instead of by itself once the images are there.
+    pub waits: bool,
     /// From the polite stop to the cut.
     pub stop_timeout: Duration,
     /// An instruction budget: of the whole run of a program, of each request of a handler.
@@ -67,6 +72,7 @@ impl ContainerSpec {
             ports: Vec::new(),
             has_network: true,
             keep_instances: false,
+            waits: false,
             stop_timeout: STOP_TIMEOUT_DEFAULT,
             fuel: None,
         }
@@ -95,9 +101,18 @@ pub struct Binding {
     pub host: SocketAddr,
 }
 
-/// A fact about a task. In this order: `PullStarted`, one `Resolved` per image found, `PullStopped`; for each container
-/// `ContainerStarted` (unless it could not start) and exactly one `ContainerStopped`, before which all that it printed
-/// was handed to the [`LogSink`]; last `Ended`, when everything is released.
+/// A fact about a task.
+///
+/// First `PullStarted`, one `Resolved` per image found, `PullStopped`. Then, for each container, its lives, one after the
+/// other: `ContainerStarted` (unless it could not start), then `ContainerStopped`, before which all that it printed was
+/// handed to the [`LogSink`]. A container that does not wait begins its first life by itself; every other life is ordered
+/// by `start_container`, a further one only after the `ContainerStopped` of the one before was received. Last `Ended`, when
+/// everything is released.
+///
+/// A task that is not held ends when all of its containers have stopped. One that is held (`TaskSpec::held`, or a container
+/// that `waits`) ends when nothing of it runs and nothing can start any more: after `stop`, `kill` or `finish`. A container
+/// that never lived has one `ContainerStopped` all the same, before `Ended`; where an image cannot be had, that is so for
+/// all, and the task is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
     PullStarted,

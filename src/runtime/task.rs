@@ -1,4 +1,9 @@
 //! The life of one task, from the pull of its images to the release of everything that it held.
+//!
+//! Its containers start by themselves or, where they wait, when they are ordered to; one that stopped may be ordered to
+//! start again. In which order, whether and why is decided above.
+
+mod orders;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::task::runtime_id;
 use crate::model::{Exit, StartFailure, TaskId};
 use crate::network::{Address, Protocol};
 use crate::runtime::Node;
@@ -24,6 +30,7 @@ use crate::runtime::memory::MemoryMeter;
 use crate::runtime::sandbox::Sandbox;
 use crate::runtime::sockets::TaskNetwork;
 use crate::runtime::spec::{Binding, ContainerSpec, GuestKind, Report, TaskSpec, Usage};
+use crate::runtime::task::orders::{Halt, Orders};
 
 /// A task that was started. A cheap handle; dropping it does not stop the task.
 #[derive(Clone)]
@@ -34,6 +41,7 @@ pub struct RunningTask {
 struct Shared {
     stop: CancellationToken,
     kill: CancellationToken,
+    orders: Orders,
     cpu: TaskCpu,
     memory: MemoryMeter,
     instances: Arc<AtomicU64>,
@@ -47,6 +55,22 @@ impl RunningTask {
     /// after its `stop_timeout` is cut off.
     pub fn stop(&self) {
         self.shared.stop.cancel();
+    }
+
+    /// Starts a container that waits, or one that has stopped. To be called again only after that one's
+    /// `ContainerStopped` was received; what runs or is about to goes on. After `stop`, `kill` or `finish` nothing starts.
+    pub fn start_container(&self, container: &str) {
+        self.shared.orders.start(container);
+    }
+
+    /// Asks one container politely, as [`RunningTask::stop`] asks all; the task goes on.
+    pub fn stop_container(&self, container: &str) {
+        self.shared.orders.stop(container);
+    }
+
+    /// No start comes any more: a held task ends as soon as nothing of it runs.
+    pub fn finish(&self) {
+        self.shared.orders.finish();
     }
 
     /// Cuts everything off.
@@ -70,11 +94,19 @@ impl RunningTask {
     }
 }
 
-/// Reports of a task with so many containers: none is ever waited for, and none is lost.
+/// Reports of a task with so many containers, each started once: none is ever waited for, and none is lost.
 fn reports_max(containers: usize) -> usize {
-    const OF_TASK: usize = 3;
-    const OF_CONTAINER: usize = 3;
-    OF_TASK + OF_CONTAINER * containers
+    const OF_PULL: usize = 2;
+    const RESOLVED: usize = 1;
+    OF_PULL + RESOLVED * containers + reports_to_come_max(containers)
+}
+
+/// What a task in which every container lives has still to say. A container lives again only while the channel has
+/// room for this much, that is, when what was reported before has been received: so restarts without end need no more.
+fn reports_to_come_max(containers: usize) -> usize {
+    const ENDED: usize = 1;
+    const OF_LIFE: usize = 2;
+    ENDED + OF_LIFE * containers
 }
 
 /// See [`crate::runtime::Runtime::run`].
@@ -83,6 +115,7 @@ pub fn start(node: &Arc<Node>, spec: TaskSpec) -> (RunningTask, mpsc::Receiver<R
     let shared = Arc::new(Shared {
         stop: CancellationToken::new(),
         kill: CancellationToken::new(),
+        orders: Orders::new(spec.containers.iter().map(|container| (container.name.as_str(), container.waits))),
         cpu: node.cpu.task(spec.cpu_units, spec.cpu_capped),
         memory: MemoryMeter::task(spec.memory_bytes),
         instances: Arc::default(),
@@ -116,12 +149,17 @@ struct Life {
 
 impl Life {
     async fn live(self, spec: TaskSpec) {
-        let TaskSpec { id, address, containers, .. } = spec;
+        let TaskSpec { id, address, containers, held, .. } = spec;
         self.reports.send(Report::PullStarted);
         let images = self.pull(&containers).await;
         self.reports.send(Report::PullStopped);
         match all_or_failures(&containers, images) {
-            Ok(images) => self.run(id, address, containers, images).await,
+            Ok(images) => {
+                let is_held = held || containers.iter().any(|container| container.waits);
+                let ports = containers.iter().flat_map(|container| container.ports.iter().copied());
+                let network = TaskNetwork::new(address, ports);
+                Lives { life: &self, id, network, containers: &containers, images: &images, is_held }.run().await;
+            }
             Err(failures) => {
                 for (container, failure) in containers.iter().zip(failures) {
                     self.reports.stopped(&container.name, Exit::CouldNotStart(failure));
@@ -151,26 +189,6 @@ impl Life {
         }
     }
 
-    /// All containers at once: whether one waits for another is decided above.
-    async fn run(&self, id: TaskId, address: Address, containers: Vec<ContainerSpec>, images: Vec<Arc<Image>>) {
-        let ports = containers.iter().flat_map(|container| container.ports.iter().copied());
-        let network = TaskNetwork::new(address, ports);
-        let mut running: FuturesUnordered<_> = containers
-            .into_iter()
-            .zip(images)
-            .enumerate()
-            .map(|(number, (container, image))| {
-                let sandbox = self.sandbox(id, &container, &network);
-                self.container(number, container, image, sandbox)
-            })
-            .collect();
-        drop(network);
-        while let Some((name, exit)) = running.next().await {
-            self.shared.handlers.lock().remove(&name);
-            self.reports.stopped(&name, exit);
-        }
-    }
-
     fn sandbox(&self, id: TaskId, container: &ContainerSpec, network: &TaskNetwork) -> Arc<Sandbox> {
         let mut args = vec![container.program_name.clone().unwrap_or_else(|| container.image.clone())];
         args.extend(container.args.iter().cloned());
@@ -191,41 +209,41 @@ impl Life {
     async fn container(
         &self,
         number: usize,
-        container: ContainerSpec,
+        container: &ContainerSpec,
         image: Arc<Image>,
         sandbox: Arc<Sandbox>,
-    ) -> (String, Exit) {
-        let name = container.name.clone();
+        halt: Halt,
+    ) -> Exit {
         let room = sandbox.memory.capacity();
         if image.initial_memory_bytes > room {
             let message = format!(
                 "image '{}' begins with {} bytes of memory, and the container may have {room}",
                 container.image, image.initial_memory_bytes
             );
-            return (name, Exit::CouldNotStart(StartFailure::CannotCreate(message)));
+            return Exit::CouldNotStart(StartFailure::CannotCreate(message));
         }
-        let runtime_id = format!("{}-{number:010}", sandbox.task);
-        let exit = match image.kind() {
-            GuestKind::Program => self.program(container, image, sandbox, runtime_id).await,
-            GuestKind::Handler => self.handler(container, image, sandbox, runtime_id).await,
-        };
-        (name, exit)
+        let runtime_id = runtime_id(sandbox.task, number);
+        match image.kind() {
+            GuestKind::Program => self.program(container, image, sandbox, runtime_id, halt).await,
+            GuestKind::Handler => self.handler(container, image, sandbox, runtime_id, halt).await,
+        }
     }
 
     async fn program(
         &self,
-        container: ContainerSpec,
+        container: &ContainerSpec,
         image: Arc<Image>,
         sandbox: Arc<Sandbox>,
         runtime_id: String,
+        halt: Halt,
     ) -> Exit {
         // On a full node a program waits; it is not running before it has its slot.
         let permit = tokio::select! {
             biased;
-            () = self.cancelled() => return Exit::CouldNotStart(stopped_before()),
+            () = halt.asked() => return Exit::CouldNotStart(stopped_before()),
             permit = acquire_under_pressure(&self.node.permits, &image, &self.node.pressure) => permit,
         };
-        self.started(&container, runtime_id, Vec::new());
+        self.started(container, runtime_id, Vec::new());
         let program = Program {
             engine: self.node.engines.get(image.engine).clone(),
             cpu: self.shared.cpu.container(container.cpu_weight),
@@ -234,15 +252,16 @@ impl Life {
             image,
             permit,
         };
-        program.run(self.node.guests.handle(), self.shared.stop.clone(), self.shared.kill.clone()).await
+        program.run(self.node.guests.handle(), halt.stop.clone(), halt.kill.clone()).await
     }
 
     async fn handler(
         &self,
-        container: ContainerSpec,
+        container: &ContainerSpec,
         image: Arc<Image>,
         sandbox: Arc<Sandbox>,
         runtime_id: String,
+        halt: Halt,
     ) -> Exit {
         let address = sandbox.network.address().clone();
         let served = HandlerContainer::start(Parts {
@@ -268,11 +287,11 @@ impl Life {
         }
         drop(address);
         self.shared.handlers.lock().insert(container.name.clone(), served.handler());
-        self.started(&container, runtime_id, listening.iter().map(|open| open.binding.clone()).collect());
-        let run = served.run(self.shared.stop.clone(), self.shared.kill.clone(), container.stop_timeout);
+        self.started(container, runtime_id, listening.iter().map(|open| open.binding.clone()).collect());
+        let run = served.run(halt.stop.clone(), halt.kill.clone(), container.stop_timeout);
         // The ports close first, so that no new connection meets a handler that has stopped.
         let close = async {
-            self.cancelled().await;
+            halt.asked().await;
             join_all(listening.into_iter().map(Listening::close)).await;
         };
         let (exit, _) = tokio::join!(run, close);
@@ -294,6 +313,89 @@ impl Life {
         tokio::select! {
             () = self.shared.stop.cancelled() => {}
             () = self.shared.kill.cancelled() => {}
+        }
+    }
+}
+
+/// The containers of a task whose images are there: started as ordered, until all have stopped and none can start again.
+struct Lives<'a> {
+    life: &'a Life,
+    id: TaskId,
+    network: TaskNetwork,
+    containers: &'a [ContainerSpec],
+    images: &'a [Arc<Image>],
+    /// It goes on while nothing runs, because more may be ordered.
+    is_held: bool,
+}
+
+impl Lives<'_> {
+    async fn run(self) {
+        let shared = &self.life.shared;
+        let mut running = FuturesUnordered::new();
+        let mut lived = vec![false; self.containers.len()];
+        loop {
+            for (number, lived) in lived.iter_mut().enumerate() {
+                if !self.is_over()
+                    && (!*lived || self.is_heard())
+                    && let Some(halt) = shared.orders.begin(number, &shared.stop, &shared.kill)
+                {
+                    *lived = true;
+                    running.push(self.live(number, halt));
+                }
+            }
+            if running.is_empty() && (self.is_over() || !self.is_held) {
+                break;
+            }
+            tokio::select! {
+                biased;
+                Some((number, exit)) = running.next() => self.stopped(number, exit),
+                () = shared.orders.changed() => {}
+                () = self.heard(&lived) => {}
+                () = self.life.cancelled(), if running.is_empty() => {}
+            }
+        }
+        for (container, lived) in self.containers.iter().zip(lived) {
+            if !lived {
+                self.life.reports.stopped(&container.name, Exit::CouldNotStart(stopped_before()));
+            }
+        }
+    }
+
+    async fn live(&self, number: usize, halt: Halt) -> (usize, Exit) {
+        let (Some(container), Some(image)) = (self.containers.get(number), self.images.get(number)) else {
+            return (number, Exit::CouldNotStart(stopped_before()));
+        };
+        let sandbox = self.life.sandbox(self.id, container, &self.network);
+        (number, self.life.container(number, container, Arc::clone(image), sandbox, halt).await)
+    }
+
+    fn stopped(&self, number: usize, exit: Exit) {
+        let shared = &self.life.shared;
+        if let Some(container) = self.containers.get(number) {
+            shared.handlers.lock().remove(&container.name);
+            shared.orders.ended(number);
+            self.life.reports.stopped(&container.name, exit);
+        }
+    }
+
+    /// Nothing may start any more.
+    fn is_over(&self) -> bool {
+        let shared = &self.life.shared;
+        shared.orders.is_finished() || shared.stop.is_cancelled() || shared.kill.is_cancelled()
+    }
+
+    /// What was reported has been received, as far as another life needs the room.
+    fn is_heard(&self) -> bool {
+        self.life.reports.0.capacity() >= reports_to_come_max(self.containers.len())
+    }
+
+    /// Until a container that is wanted again may live again. Whoever ordered it has received its end, so this is soon.
+    async fn heard(&self, lived: &[bool]) {
+        let waits = |number: usize| lived.get(number) == Some(&true) && self.life.shared.orders.is_wanted(number);
+        if !self.is_over() && !self.is_heard() && (0..lived.len()).any(waits) {
+            let _ = self.life.reports.0.reserve_many(reports_to_come_max(self.containers.len())).await;
+        } else {
+            std::future::pending().await
         }
     }
 }

@@ -73,6 +73,7 @@ impl TestNode {
             cpu_units: 1024,
             cpu_capped: false,
             memory_bytes: None,
+            held: false,
             containers,
         }
     }

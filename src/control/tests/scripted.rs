@@ -17,10 +17,19 @@ use crate::runtime::{GuestKind, Report, TaskSpec, Usage};
 /// Containers of this image cannot be started.
 pub const MISSING: &str = "missing";
 
+/// More than a test has under way for one task.
+const REPORTS_MAX: usize = 64;
+const COMMANDS_MAX: usize = 64;
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     Stop,
     Kill,
+    Start(String),
+    StopContainer(String),
+    Finish,
+    /// This container ends by itself.
+    ExitOf(String, Exit),
     /// The first container ends by itself.
     Exit(Exit),
 }
@@ -68,8 +77,8 @@ impl ScriptedHost {
 impl Host for ScriptedHost {
     fn start(&self, spec: TaskSpec) -> mpsc::Receiver<Report> {
         *self.witness.starts.lock().entry(spec.id).or_default() += 1;
-        let (reports, receiver) = mpsc::channel(16);
-        let (commands, orders) = mpsc::channel(16);
+        let (reports, receiver) = mpsc::channel(REPORTS_MAX);
+        let (commands, orders) = mpsc::channel(COMMANDS_MAX);
         self.commands.lock().insert(spec.id, commands);
         let (start_time, stop_time) = (self.start_time, self.stop_time);
         tokio::spawn(async move {
@@ -82,6 +91,18 @@ impl Host for ScriptedHost {
     fn stop(&self, task: TaskId) {
         self.stops.lock().push(task);
         self.command(task, Command::Stop);
+    }
+
+    fn start_container(&self, task: TaskId, container: &str) {
+        self.command(task, Command::Start(String::from(container)));
+    }
+
+    fn stop_container(&self, task: TaskId, container: &str) {
+        self.command(task, Command::StopContainer(String::from(container)));
+    }
+
+    fn finish(&self, task: TaskId) {
+        self.command(task, Command::Finish);
     }
 
     fn kill(&self, task: TaskId) {
@@ -101,6 +122,7 @@ impl Host for ScriptedHost {
     }
 }
 
+/// As the runtime does it, with the same protocol.
 async fn live(
     spec: TaskSpec,
     reports: mpsc::Sender<Report>,
@@ -108,42 +130,91 @@ async fn live(
     start_time: Duration,
     stop_time: Duration,
 ) -> Result<(), mpsc::error::SendError<Report>> {
-    let stopped = |container: &str, exit: Exit| Report::ContainerStopped { container: String::from(container), exit };
-    let mut left: Vec<String> = spec.containers.iter().map(|container| container.name.clone()).collect();
-    reports.send(Report::PullStarted).await?;
+    let names: Vec<String> = spec.containers.iter().map(|container| container.name.clone()).collect();
+    let mut task = Scripted { reports, running: Vec::new(), lived: HashSet::new() };
+    task.reports.send(Report::PullStarted).await?;
     time::sleep(start_time).await;
     if spec.containers[0].image == MISSING {
-        let failure = StartFailure::CannotPull(String::from("there is no such image"));
-        reports.send(stopped(&left.remove(0), Exit::CouldNotStart(failure))).await?;
-    } else {
-        for container in &left {
-            let (container, digest) = (container.clone(), String::from("sha256:0"));
-            reports.send(Report::Resolved { container, digest, kind: GuestKind::Program }).await?;
+        for name in names {
+            let failure = StartFailure::CannotPull(String::from("there is no such image"));
+            task.stopped(&name, Exit::CouldNotStart(failure)).await?;
         }
-        reports.send(Report::PullStopped).await?;
-        for container in &left {
-            let (container, runtime_id) = (container.clone(), String::from("runtime-id"));
-            reports.send(Report::ContainerStarted { container, runtime_id, bindings: vec![] }).await?;
-        }
+        return task.reports.send(Report::Ended).await;
     }
-    let mut exit = Exit::Stopped;
-    while !left.is_empty() {
+    for container in &names {
+        let (container, digest) = (container.clone(), String::from("sha256:0"));
+        task.reports.send(Report::Resolved { container, digest, kind: GuestKind::Program }).await?;
+    }
+    task.reports.send(Report::PullStopped).await?;
+    for container in spec.containers.iter().filter(|container| !container.waits) {
+        task.start(&container.name).await?;
+    }
+    let mut held = spec.held || spec.containers.iter().any(|container| container.waits);
+    while held || !task.running.is_empty() {
         match orders.recv().await {
+            Some(Command::Start(name)) => task.start(&name).await?,
+            Some(Command::StopContainer(name)) => {
+                time::sleep(stop_time).await;
+                task.stopped(&name, Exit::Stopped).await?;
+            }
+            Some(Command::Exit(exit)) => {
+                let first = task.running.first().cloned().unwrap_or_default();
+                task.stopped(&first, exit).await?;
+            }
+            Some(Command::ExitOf(name, exit)) => task.stopped(&name, exit).await?,
+            Some(Command::Finish) => held = false,
             Some(Command::Stop) => {
                 time::sleep(stop_time).await;
-                break;
+                task.all_stopped(Exit::Stopped).await?;
+                held = false;
             }
-            Some(Command::Exit(exit)) => reports.send(stopped(&left.remove(0), exit)).await?,
             Some(Command::Kill) | None => {
-                exit = Exit::Killed;
-                break;
+                task.all_stopped(Exit::Killed).await?;
+                held = false;
             }
         }
     }
-    for container in left {
-        reports.send(stopped(&container, exit.clone())).await?;
+    for name in names.iter().filter(|name| !task.lived.contains(*name)) {
+        let failure = StartFailure::CannotCreate(String::from("the task was stopped before the container started"));
+        let (container, exit) = (name.clone(), Exit::CouldNotStart(failure));
+        task.reports.send(Report::ContainerStopped { container, exit }).await?;
     }
-    reports.send(Report::Ended).await
+    task.reports.send(Report::Ended).await
+}
+
+struct Scripted {
+    reports: mpsc::Sender<Report>,
+    running: Vec<String>,
+    lived: HashSet<String>,
+}
+
+impl Scripted {
+    async fn start(&mut self, name: &str) -> Result<(), mpsc::error::SendError<Report>> {
+        if self.running.iter().any(|running| running == name) {
+            return Ok(());
+        }
+        self.running.push(String::from(name));
+        self.lived.insert(String::from(name));
+        let (container, runtime_id) = (String::from(name), String::from("runtime-id"));
+        self.reports.send(Report::ContainerStarted { container, runtime_id, bindings: vec![] }).await
+    }
+
+    async fn stopped(&mut self, name: &str, exit: Exit) -> Result<(), mpsc::error::SendError<Report>> {
+        let was_running = self.running.iter().position(|running| running == name);
+        match was_running {
+            Some(at) => drop(self.running.remove(at)),
+            None if exit.never_ran() => drop(self.lived.insert(String::from(name))),
+            None => return Ok(()),
+        }
+        self.reports.send(Report::ContainerStopped { container: String::from(name), exit }).await
+    }
+
+    async fn all_stopped(&mut self, exit: Exit) -> Result<(), mpsc::error::SendError<Report>> {
+        for name in self.running.clone() {
+            self.stopped(&name, exit.clone()).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Finds every target healthy (unless told otherwise) and every draining one idle, a while after it hears of it.

@@ -158,3 +158,78 @@ async fn more_programs_than_the_node_holds_queue() {
         assert_eq!(exit, Exit::Returned { code: 1 });
     }
 }
+
+fn named(name: &str, args: &[&str]) -> ContainerSpec {
+    ContainerSpec { name: String::from(name), ..container("coracle/batch", args) }
+}
+
+async fn until(receiver: &mut mpsc::Receiver<Report>, wanted: impl Fn(&Report) -> bool) {
+    while !wanted(&receiver.recv().await.unwrap()) {}
+}
+
+fn is_start(of: &str) -> impl Fn(&Report) -> bool {
+    move |report| matches!(report, Report::ContainerStarted { container, .. } if container == of)
+}
+
+fn is_stop(of: &str) -> impl Fn(&Report) -> bool {
+    move |report| matches!(report, Report::ContainerStopped { container, .. } if container == of)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_that_waits_starts_when_it_is_ordered_to() {
+    let node = TestNode::start();
+    let later = ContainerSpec { waits: true, ..named("later", &["exit", "4"]) };
+    let never = ContainerSpec { waits: true, ..named("never", &[]) };
+    let (task, mut receiver) = node.runtime.run(node.spec(vec![named("first", &[]), later, never]));
+    until(&mut receiver, is_stop("first")).await;
+    assert!(receiver.try_recv().is_err(), "the task goes on without anything that runs");
+    task.start_container("later");
+    task.start_container("later");
+    until(&mut receiver, is_start("later")).await;
+    task.finish();
+    let rest = reports(&mut receiver).await;
+    let exits: Vec<_> = rest
+        .iter()
+        .filter_map(|report| match report {
+            Report::ContainerStopped { container, exit } => Some((container.as_str(), exit.clone())),
+            _ => None,
+        })
+        .collect();
+    let not_started = Exit::CouldNotStart(stopped_before());
+    assert_eq!(exits, [("later", Exit::Returned { code: 4 }), ("never", not_started)]);
+    assert_eq!(rest.last(), Some(&Report::Ended));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_lives_again_as_often_as_it_is_ordered_and_no_report_is_lost() {
+    let node = TestNode::start();
+    let spec =
+        TaskSpec { held: true, ..node.spec(vec![named("again", &["exit", "1"]), named("beside", &["exit", "2"])]) };
+    let (task, mut receiver) = node.runtime.run(spec);
+    let mut lives = 0;
+    while let Some(report) = receiver.recv().await {
+        match report {
+            Report::ContainerStarted { container, .. } if container == "again" => lives += 1,
+            // The first is not read on: what is in the channel then waits for its reader.
+            Report::ContainerStopped { container, .. } if lives < 40 => task.start_container(&container),
+            Report::ContainerStopped { .. } => task.finish(),
+            _ => {}
+        }
+    }
+    assert_eq!(lives, 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_container_is_stopped_while_its_task_goes_on() {
+    let node = TestNode::start();
+    let sleeper = |name| ContainerSpec { stop_timeout: Duration::ZERO, ..named(name, &["sleep", "3600000"]) };
+    let (task, mut receiver) = node.runtime.run(node.spec(vec![sleeper("one"), sleeper("two")]));
+    until(&mut receiver, is_start("one")).await;
+    until(&mut receiver, is_start("two")).await;
+    task.stop_container("one");
+    until(&mut receiver, is_stop("one")).await;
+    assert!(receiver.try_recv().is_err());
+    task.stop();
+    until(&mut receiver, is_stop("two")).await;
+    assert_eq!(receiver.recv().await, Some(Report::Ended));
+}
