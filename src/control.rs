@@ -151,7 +151,7 @@ impl Control {
     }
 
     /// What a task of this node has used until now.
-    pub fn usage(&self, task: crate::model::TaskId) -> Option<crate::runtime::Usage> {
+    pub fn usage(&self, task: crate::model::TaskId) -> Option<crate::model::Usage> {
         self.shared.host.usage(task)
     }
 }

@@ -19,6 +19,7 @@ pub mod target;
 pub mod task;
 pub mod task_definition;
 pub mod timestamp;
+pub mod usage;
 
 pub use arn::Arn;
 pub use cluster::{Cluster, ClusterStatus};
@@ -35,3 +36,4 @@ pub use target::{Target, TargetHealth, TargetState};
 pub use task::{Container, DesiredStatus, Task, TaskStatus};
 pub use task_definition::{ContainerDefinition, DefinitionId, FamilyRecord, TaskDefinition};
 pub use timestamp::Timestamp;
+pub use usage::Usage;

@@ -15,6 +15,7 @@ pub mod exit;
 pub mod guest;
 pub mod image;
 pub mod memory;
+mod meters;
 pub mod sandbox;
 pub mod sockets;
 pub mod spec;
@@ -47,7 +48,7 @@ pub use endpoint::{NoEndpoint, TASK_ENDPOINT, TaskEndpoint};
 pub use guest::handler::Handler;
 pub use guest::http::{BoxError, HandlerError, RequestBody, ResponseBody};
 pub use image::ImageSummary;
-pub use spec::{Binding, ContainerSpec, GuestKind, LogSink, Report, Stream, TaskSpec, Usage};
+pub use spec::{Binding, ContainerSpec, GuestKind, LogSink, Report, Stream, TaskSpec};
 pub use task::RunningTask;
 
 /// How this node runs guests. Made once at start by `cli`.

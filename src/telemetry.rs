@@ -5,4 +5,4 @@ pub mod logs;
 pub mod usage;
 
 pub use logs::{LogLine, Logs, Stream};
-pub use usage::{Usage, UsageSource};
+pub use usage::{NoUsage, Usage, UsageSource};

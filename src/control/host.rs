@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 use crate::control::Clock;
 use crate::model::TaskId;
 use crate::proxy::{Body, HealthReport, LocalTarget, Proxy, RoutesSpec, TargetError};
-use crate::runtime::{Handler, HandlerError, LogSink, Report, RunningTask, Runtime, Stream, TaskSpec, Usage};
+use crate::runtime::{Handler, HandlerError, LogSink, Report, RunningTask, Runtime, Stream, TaskSpec};
 use crate::telemetry::logs::{self, Logs};
+use crate::telemetry::usage::{Usage, UsageSource};
 
 /// Runs tasks. It decides nothing; what happens it reports, in the order that `runtime::Report` tells.
 pub trait Host: Send + Sync + 'static {
@@ -119,6 +120,16 @@ impl Host for RuntimeHost {
 
     fn usage(&self, task: TaskId) -> Option<Usage> {
         Some(self.task(task)?.usage())
+    }
+}
+
+impl UsageSource for RuntimeHost {
+    fn usage(&self, task: TaskId) -> Option<Usage> {
+        Some(self.task(task)?.usage())
+    }
+
+    fn container_usage(&self, task: TaskId, container: &str) -> Option<Usage> {
+        self.task(task)?.container_usage(container)
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::model::{
     Arn, BootId, ClusterName, ContainerDefinition, DefinitionId, NodeId, Scope, Tag, TaskDefinition, TaskId, Timestamp,
+    Usage,
 };
 
 /// Where a task is in its life. The order of the variants is the order of that life.
@@ -158,6 +159,9 @@ pub struct Task {
     pub stopped_at: Option<Timestamp>,
     pub stop_code: Option<StopCode>,
     pub stopped_reason: Option<String>,
+    /// What it used in all, once its host has let go of it.
+    #[serde(default)]
+    pub usage: Option<Usage>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -275,6 +279,7 @@ impl Task {
             stopped_at: None,
             stop_code: None,
             stopped_reason: None,
+            usage: None,
         }
     }
 

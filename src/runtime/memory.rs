@@ -10,6 +10,7 @@
 //! the node's capacity, not in the task's limit.
 
 mod admission;
+mod held_time;
 mod limiter;
 mod meter;
 

@@ -134,16 +134,3 @@ pub enum Stream {
 pub trait LogSink: Send + Sync {
     fn write(&self, task: TaskId, container: &str, stream: Stream, line: &str);
 }
-
-/// What a task has used until now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// CPU time that was charged to it.
-    pub cpu: Duration,
-    pub memory_bytes: u64,
-    pub memory_peak_bytes: u64,
-    /// Live instances of its components.
-    pub instances: u64,
-    /// Requests that its handlers were given.
-    pub requests: u64,
-}

@@ -7,8 +7,6 @@ mod orders;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -18,18 +16,17 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::task::runtime_id;
-use crate::model::{Exit, StartFailure, TaskId};
+use crate::model::{Exit, StartFailure, TaskId, Usage};
 use crate::network::{Address, Protocol};
 use crate::runtime::Node;
-use crate::runtime::cpu::TaskCpu;
 use crate::runtime::guest::handler::{Handler, HandlerContainer, Parts, acquire_under_pressure};
 use crate::runtime::guest::listen::{Listening, listen};
 use crate::runtime::guest::program::Program;
 use crate::runtime::image::load::Image;
-use crate::runtime::memory::MemoryMeter;
+use crate::runtime::meters::{ContainerMeters, TaskMeters};
 use crate::runtime::sandbox::Sandbox;
 use crate::runtime::sockets::TaskNetwork;
-use crate::runtime::spec::{Binding, ContainerSpec, GuestKind, Report, TaskSpec, Usage};
+use crate::runtime::spec::{Binding, ContainerSpec, GuestKind, Report, TaskSpec};
 use crate::runtime::task::orders::{Halt, Orders};
 
 /// A task that was started. A cheap handle; dropping it does not stop the task.
@@ -42,12 +39,8 @@ struct Shared {
     stop: CancellationToken,
     kill: CancellationToken,
     orders: Orders,
-    cpu: TaskCpu,
-    memory: MemoryMeter,
-    instances: Arc<AtomicU64>,
+    meters: TaskMeters,
     handlers: Mutex<HashMap<String, Handler>>,
-    /// Requests of handlers, also of those that have ended.
-    requests: Arc<AtomicU64>,
 }
 
 impl RunningTask {
@@ -83,14 +76,14 @@ impl RunningTask {
         self.shared.handlers.lock().get(container).cloned()
     }
 
+    /// What it has used until now.
     pub fn usage(&self) -> Usage {
-        Usage {
-            cpu: Duration::from_nanos(self.shared.cpu.usage().charged_ns),
-            memory_bytes: self.shared.memory.held(),
-            memory_peak_bytes: self.shared.memory.peak(),
-            instances: self.shared.instances.load(Ordering::Relaxed),
-            requests: self.shared.requests.load(Ordering::Relaxed),
-        }
+        self.shared.meters.usage()
+    }
+
+    /// What one of its containers has used, over all its starts.
+    pub fn container_usage(&self, container: &str) -> Option<Usage> {
+        self.shared.meters.container(container).map(|meters| meters.usage())
     }
 }
 
@@ -116,11 +109,8 @@ pub fn start(node: &Arc<Node>, spec: TaskSpec) -> (RunningTask, mpsc::Receiver<R
         stop: CancellationToken::new(),
         kill: CancellationToken::new(),
         orders: Orders::new(spec.containers.iter().map(|container| (container.name.as_str(), container.waits))),
-        cpu: node.cpu.task(spec.cpu_units, spec.cpu_capped),
-        memory: MemoryMeter::task(spec.memory_bytes),
-        instances: Arc::default(),
+        meters: TaskMeters::new(&node.cpu, &spec),
         handlers: Mutex::default(),
-        requests: Arc::default(),
     });
     let life = Life { node: Arc::clone(node), shared: Arc::clone(&shared), reports: Reports(sender) };
     node.control.spawn(life.live(spec));
@@ -189,7 +179,12 @@ impl Life {
         }
     }
 
+    fn meters(&self, container: &str) -> &Arc<ContainerMeters> {
+        self.shared.meters.container(container).expect("the task's meters were made of the same containers")
+    }
+
     fn sandbox(&self, id: TaskId, container: &ContainerSpec, network: &TaskNetwork) -> Arc<Sandbox> {
+        let meters = self.meters(&container.name);
         let mut args = vec![container.program_name.clone().unwrap_or_else(|| container.image.clone())];
         args.extend(container.args.iter().cloned());
         Arc::new(Sandbox {
@@ -198,10 +193,10 @@ impl Life {
             args,
             environment: container.environment.clone(),
             fuel: container.fuel,
-            memory: self.shared.memory.container(container.memory_bytes),
+            memory: meters.memory.clone(),
             network: if container.has_network { network.another() } else { network.another().closed_off() },
             logs: Arc::clone(&self.node.logs),
-            instances: Arc::clone(&self.shared.instances),
+            instances: Arc::clone(&meters.instances),
         })
     }
 
@@ -246,7 +241,7 @@ impl Life {
         self.started(container, runtime_id, Vec::new());
         let program = Program {
             engine: self.node.engines.get(image.engine).clone(),
-            cpu: self.shared.cpu.container(container.cpu_weight),
+            cpu: self.meters(&container.name).cpu.clone(),
             stop_timeout: container.stop_timeout,
             sandbox,
             image,
@@ -267,11 +262,11 @@ impl Life {
         let served = HandlerContainer::start(Parts {
             engine: self.node.engines.get(image.engine).clone(),
             permits: self.node.permits.clone(),
-            cpu: self.shared.cpu.container(container.cpu_weight),
+            cpu: self.meters(&container.name).cpu.clone(),
             guests: self.node.guests.handle().clone(),
             pressure: Arc::clone(&self.node.pressure),
             keep_instances: container.keep_instances,
-            requests: Arc::clone(&self.shared.requests),
+            requests: Arc::clone(&self.meters(&container.name).requests),
             sandbox,
             image,
         });

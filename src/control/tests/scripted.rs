@@ -12,7 +12,8 @@ use crate::control::{Balancer, Host};
 use crate::model::exit::StartFailure;
 use crate::model::{Exit, TargetHealth, TargetState, TaskId};
 use crate::proxy::{HealthChange, HealthReport, LocalTarget, RoutesSpec, TargetKey};
-use crate::runtime::{GuestKind, Report, TaskSpec, Usage};
+use crate::runtime::{GuestKind, Report, TaskSpec};
+use crate::telemetry::usage::Usage;
 
 /// Containers of this image cannot be started.
 pub const MISSING: &str = "missing";

@@ -45,6 +45,7 @@ pub(crate) fn task(id: u128) -> Task {
         stopped_at: None,
         stop_code: None,
         stopped_reason: None,
+        usage: None,
     }
 }
 

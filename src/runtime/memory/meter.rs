@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use super::held_time::HeldTime;
+
 /// Whose limit it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -49,6 +51,7 @@ struct Inner {
     limit_bytes: u64,
     held_bytes: AtomicU64,
     peak_bytes: AtomicU64,
+    time: HeldTime,
     task: Option<MemoryMeter>,
     freed: Notify,
 }
@@ -70,6 +73,7 @@ impl MemoryMeter {
             limit_bytes: limit_bytes.unwrap_or(u64::MAX),
             held_bytes: AtomicU64::new(0),
             peak_bytes: AtomicU64::new(0),
+            time: HeldTime::begin(),
             task,
             freed: Notify::new(),
         };
@@ -118,6 +122,11 @@ impl MemoryMeter {
         self.inner.peak_bytes.load(Ordering::Relaxed)
     }
 
+    /// What was held, times how long.
+    pub fn gb_seconds(&self) -> f64 {
+        self.inner.time.gb_seconds(self.held())
+    }
+
     /// `None` where this level is unbounded.
     pub fn limit(&self) -> Option<u64> {
         Some(self.inner.limit_bytes).filter(|limit_bytes| *limit_bytes != u64::MAX)
@@ -156,7 +165,10 @@ impl MemoryMeter {
             let sum = self.sum(held_bytes, bytes)?;
             let counter = &self.inner.held_bytes;
             match counter.compare_exchange_weak(held_bytes, sum, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.inner.time.change(held_bytes, sum);
+                    return Ok(());
+                }
                 Err(now) => held_bytes = now,
             }
         }
@@ -165,6 +177,7 @@ impl MemoryMeter {
     fn give_back(&self, bytes: u64) {
         let before = self.inner.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "more is given back than was reserved");
+        self.inner.time.change(before, before.saturating_sub(bytes));
     }
 
     fn sum(&self, held_bytes: u64, bytes: u64) -> Result<u64, OutOfMemory> {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::model::exit::TrapKind;
 use crate::runtime::spec::Stream;

@@ -72,6 +72,7 @@ pub fn task(id: u128, service: Option<&str>, status: TaskStatus) -> Task {
         stopped_at: None,
         stop_code: None,
         stopped_reason: None,
+        usage: None,
     }
 }
 

@@ -95,6 +95,7 @@ pub(crate) fn task(id: u128, deployment: &str) -> Task {
         stopped_at: None,
         stop_code: None,
         stopped_reason: None,
+        usage: None,
     }
 }
 
