@@ -13,6 +13,7 @@
 
 pub mod host;
 mod ids;
+mod pressure;
 mod recover;
 mod services;
 mod shutdown;
@@ -73,6 +74,7 @@ struct Shared {
     settings: Arc<Settings>,
     phase: watch::Sender<Phase>,
     running: tasks::RunningTasks,
+    last_memory_end: pressure::LastEnd,
 }
 
 impl Shared {
@@ -125,6 +127,7 @@ pub async fn start(config: Config) -> Result<Control, StartError> {
         settings: config.settings,
         phase: watch::Sender::new(Phase::Running),
         running: tasks::RunningTasks::default(),
+        last_memory_end: pressure::LastEnd::default(),
     });
     let recovered = recover::recover(&shared).await.map_err(StartError)?;
     let mut loops = JoinSet::new();
@@ -134,6 +137,7 @@ pub async fn start(config: Config) -> Result<Control, StartError> {
     loops.spawn(turn::run(Arc::clone(&shared), targets::Targets::new(Arc::clone(&shared))));
     loops.spawn(turn::run(Arc::clone(&shared), targets::Routes::new(Arc::clone(&shared))));
     loops.spawn(targets::record_reports(Arc::clone(&shared)));
+    loops.spawn(pressure::watch(Arc::clone(&shared)));
     Ok(Control { shared, loops, recovered })
 }
 

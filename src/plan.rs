@@ -5,6 +5,7 @@
 //! then works on the buckets step by step. What it would like to do and does not is *held*, with the reason; where time
 //! alone would change the plan it says when. Actions are complete and idempotent: who executes them makes no choices.
 
+pub mod pressure;
 pub mod service;
 pub mod targets;
 pub mod task;

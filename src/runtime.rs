@@ -41,6 +41,7 @@ use crate::runtime::guest::GuestThreads;
 use crate::runtime::image::Images;
 use crate::runtime::image::load::Loader;
 use crate::runtime::image::source::Sources;
+use crate::runtime::memory::{NodeMeter, resident};
 use crate::runtime::sandbox::linker::Linkers;
 
 pub use capacity::Capacity;
@@ -48,6 +49,7 @@ pub use endpoint::{NoEndpoint, TASK_ENDPOINT, TaskEndpoint};
 pub use guest::handler::Handler;
 pub use guest::http::{BoxError, HandlerError, RequestBody, ResponseBody};
 pub use image::ImageSummary;
+pub use memory::MemoryUse;
 pub use spec::{Binding, ContainerSpec, GuestKind, LogSink, Report, Stream, TaskSpec};
 pub use task::RunningTask;
 
@@ -104,6 +106,9 @@ pub struct Runtime {
 /// What all tasks of the node share.
 pub struct Node {
     capacity: Capacity,
+    /// What tasks may hold together, and what they do.
+    memory_bytes: u64,
+    memory: NodeMeter,
     /// Where the loops of tasks run: above the guests' priority, so that a stop is never behind a spinning guest.
     control: Handle,
     guests: GuestThreads,
@@ -137,6 +142,8 @@ impl Runtime {
         tracing::info!(%capacity, pagemap_scan = engines.pagemap_scan, "this node can hold");
         let node = Node {
             capacity,
+            memory_bytes: config.memory_bytes,
+            memory: NodeMeter::default(),
             cpu: CpuScheduler::new(config.cores, &control),
             images: Images::new(
                 Sources::new(config.aliases, config.image_dir),
@@ -157,6 +164,13 @@ impl Runtime {
     /// How many instances this node can hold; its `Display` says what limits it.
     pub fn capacity(&self) -> &Capacity {
         &self.node.capacity
+    }
+
+    /// What tasks hold of the node's memory. The process is asked only where they were given enough for it to matter.
+    pub fn memory_use(&self) -> MemoryUse {
+        let (budget_bytes, held_bytes) = (self.node.memory_bytes, self.node.memory.held());
+        let resident_bytes = if held_bytes > budget_bytes / 2 { resident() } else { held_bytes };
+        MemoryUse { budget_bytes, held_bytes, resident_bytes }
     }
 
     /// What can be named as an image without a file: aliases and what is built in. Reads the files of aliases.

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::control::Clock;
 use crate::model::TaskId;
 use crate::proxy::{Body, HealthReport, LocalTarget, Proxy, RoutesSpec, TargetError};
-use crate::runtime::{Handler, HandlerError, LogSink, Report, RunningTask, Runtime, Stream, TaskSpec};
+use crate::runtime::{Handler, HandlerError, LogSink, MemoryUse, Report, RunningTask, Runtime, Stream, TaskSpec};
 use crate::telemetry::logs::{self, Logs};
 use crate::telemetry::usage::{Usage, UsageSource};
 
@@ -34,6 +34,8 @@ pub trait Host: Send + Sync + 'static {
     /// A container that is a handler, to be called in process while it runs.
     fn local_target(&self, task: TaskId, container: &str) -> Option<Arc<dyn LocalTarget>>;
     fn usage(&self, task: TaskId) -> Option<Usage>;
+    /// What all tasks hold of the node's memory. Cheap: asked several times a second.
+    fn memory_use(&self) -> MemoryUse;
 }
 
 /// Balances load between targets.
@@ -120,6 +122,10 @@ impl Host for RuntimeHost {
 
     fn usage(&self, task: TaskId) -> Option<Usage> {
         Some(self.task(task)?.usage())
+    }
+
+    fn memory_use(&self) -> MemoryUse {
+        self.runtime.memory_use()
     }
 }
 

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use crate::control::pressure;
 use crate::control::spec::{ImagePolicy, task_spec};
 use crate::control::turn::{Concern, Passed, Turn};
 use crate::control::{Phase, Shared};
@@ -19,6 +20,7 @@ use crate::model::exit::StartFailure;
 use crate::model::task::{LaunchType, StopCode};
 use crate::model::{ContainerInstance, Target, Task, TaskDefinition, TaskId, TaskStatus};
 use crate::network::Address;
+use crate::plan::pressure::Wait;
 use crate::plan::task::reserve::{Remaining, reservation};
 use crate::plan::task::{self, Here, Next, life as transitions};
 use crate::store::{CommitError, Key, Kind, Snapshot, TransactError};
@@ -43,6 +45,9 @@ struct Sorted {
     /// Those whose record changes.
     change: Vec<Key>,
     stop: Vec<TaskId>,
+    /// Those that start when memory is free, if any do.
+    wait: Vec<Key>,
+    waits: Option<Wait>,
 }
 
 impl Concern for Tasks {
@@ -60,7 +65,12 @@ impl Concern for Tasks {
         for batch in sorted.place.chunks(BATCH) {
             failed |= !self.place(batch, &turn).await;
         }
-        Passed { wake_at: None, failed }
+        if let Some(waits) = &sorted.waits {
+            for batch in sorted.wait.chunks(BATCH) {
+                failed |= !pressure::show_waiting(&self.shared, batch, waits).await;
+            }
+        }
+        Passed { wake_at: sorted.waits.map(|waits| waits.until), failed }
     }
 }
 
@@ -95,16 +105,26 @@ impl Tasks {
     fn sort(&mut self, now: &Snapshot, candidates: Vec<Arc<Task>>) -> Sorted {
         let mut sorted = Sorted::default();
         let mut room = RoomOfInstances::default();
+        let mut asked = None;
         self.without_room.clear();
         for task in candidates {
             match self.next(now, &task) {
                 Next::Nothing => {}
                 Next::Place if self.shared.phase() != Phase::Running => {}
                 Next::Place => {
-                    if room.take(now, &task, self.shared.placement.node) {
+                    let key = key_of(&task);
+                    // Asked once in a pass, and only where something wants to start.
+                    let waits = *asked.get_or_insert_with(|| pressure::starts_wait(&self.shared));
+                    if waits.is_some() {
+                        sorted.waits = waits;
+                        if task.last_status == TaskStatus::Provisioning {
+                            sorted.wait.push(key.clone());
+                        }
+                        self.without_room.insert(key);
+                    } else if room.take(now, &task, self.shared.placement.node) {
                         sorted.place.push(task);
                     } else {
-                        self.without_room.insert(key_of(&task));
+                        self.without_room.insert(key);
                     }
                 }
                 Next::Stop => sorted.stop.push(task.id),
@@ -254,7 +274,7 @@ fn reserved(now: &Snapshot, task: &Task) -> crate::plan::task::reserve::Reservat
     reservation(task, now.get::<TaskDefinition>(&Key::task_definition(&task.scope, &task.definition)).as_deref())
 }
 
-fn key_of(task: &Task) -> Key {
+pub fn key_of(task: &Task) -> Key {
     Key::task(&task.scope, &task.cluster, task.id)
 }
 

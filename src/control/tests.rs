@@ -1,5 +1,6 @@
 //! The whole control plane in one thread: the real store and planners, a scripted host, paused time.
 
+mod pressure;
 mod scripted;
 mod simulation;
 mod world;

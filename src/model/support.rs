@@ -60,7 +60,7 @@ const CONTAINER: &[Row] = &[
     ("image", Mapped, "a WebAssembly component: a file, a built-in image, or an alias (--image NAME=FILE)"),
     ("cpu", Honoured, "the weight among the task's containers"),
     ("memory", Honoured, "a hard limit on all that its instances hold"),
-    ("memoryReservation", Honoured, "what placement on EC2 counts"),
+    ("memoryReservation", Honoured, "what placement on EC2 counts, and what a task keeps when the node is short of memory"),
     ("portMappings", Honoured, ""),
     ("essential", Honoured, ""),
     ("entryPoint", Mapped, "its first word is argv[0], the others are the first arguments"),

@@ -13,7 +13,9 @@ mod admission;
 mod held_time;
 mod limiter;
 mod meter;
+mod node;
 
 pub use admission::{Admission, AdmissionError, Reservation};
 pub use limiter::{MemoryLimiter, Slots};
-pub use meter::{Level, MemoryMeter, OutOfMemory};
+pub use meter::{Level, MemoryMeter, NodeMeter, OutOfMemory};
+pub use node::{MemoryUse, resident};

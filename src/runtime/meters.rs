@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::model::Usage;
 use crate::runtime::cpu::{ContainerCpu, CpuScheduler, CpuUsage, TaskCpu};
-use crate::runtime::memory::MemoryMeter;
+use crate::runtime::memory::{MemoryMeter, NodeMeter};
 use crate::runtime::spec::{ContainerSpec, TaskSpec};
 
 /// Of a task.
@@ -30,9 +30,9 @@ pub struct ContainerMeters {
 }
 
 impl TaskMeters {
-    pub fn new(scheduler: &CpuScheduler, spec: &TaskSpec) -> TaskMeters {
+    pub fn new(scheduler: &CpuScheduler, node: &NodeMeter, spec: &TaskSpec) -> TaskMeters {
         let cpu = scheduler.task(spec.cpu_units, spec.cpu_capped);
-        let memory = MemoryMeter::task(spec.memory_bytes);
+        let memory = MemoryMeter::task(spec.memory_bytes, node);
         let meters = |container: &ContainerSpec| ContainerMeters {
             cpu: cpu.container(container.cpu_weight),
             memory: memory.container(container.memory_bytes),

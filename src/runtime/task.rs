@@ -109,7 +109,7 @@ pub fn start(node: &Arc<Node>, spec: TaskSpec) -> (RunningTask, mpsc::Receiver<R
         stop: CancellationToken::new(),
         kill: CancellationToken::new(),
         orders: Orders::new(spec.containers.iter().map(|container| (container.name.as_str(), container.waits))),
-        meters: TaskMeters::new(&node.cpu, &spec),
+        meters: TaskMeters::new(&node.cpu, &node.memory, &spec),
         handlers: Mutex::default(),
     });
     let life = Life { node: Arc::clone(node), shared: Arc::clone(&shared), reports: Reports(sender) };

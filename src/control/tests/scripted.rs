@@ -12,7 +12,7 @@ use crate::control::{Balancer, Host};
 use crate::model::exit::StartFailure;
 use crate::model::{Exit, TargetHealth, TargetState, TaskId};
 use crate::proxy::{HealthChange, HealthReport, LocalTarget, RoutesSpec, TargetKey};
-use crate::runtime::{GuestKind, Report, TaskSpec};
+use crate::runtime::{GuestKind, MemoryUse, Report, TaskSpec};
 use crate::telemetry::usage::Usage;
 
 /// Containers of this image cannot be started.
@@ -47,6 +47,9 @@ pub struct ScriptedHost {
     commands: Mutex<BTreeMap<TaskId, mpsc::Sender<Command>>>,
     /// Every stop that was asked for, in order.
     pub stops: Mutex<Vec<TaskId>>,
+    /// What tasks hold of the memory, and what all may.
+    pub held: Mutex<HashMap<TaskId, u64>>,
+    pub budget_bytes: Mutex<u64>,
     /// How long starting takes.
     pub start_time: Duration,
     /// How long a polite stop takes.
@@ -59,6 +62,8 @@ impl ScriptedHost {
             witness,
             commands: Mutex::default(),
             stops: Mutex::default(),
+            held: Mutex::default(),
+            budget_bytes: Mutex::default(),
             start_time: Duration::from_millis(40),
             stop_time: Duration::from_millis(60),
         }
@@ -118,8 +123,15 @@ impl Host for ScriptedHost {
         None
     }
 
-    fn usage(&self, _: TaskId) -> Option<Usage> {
-        None
+    fn usage(&self, task: TaskId) -> Option<Usage> {
+        let memory_bytes = self.held.lock().get(&task).copied().filter(|_| self.has(task))?;
+        Some(Usage { memory_bytes, ..Usage::default() })
+    }
+
+    fn memory_use(&self) -> MemoryUse {
+        let held = self.held.lock();
+        let held_bytes = held.iter().filter(|(task, _)| self.has(**task)).map(|(_, bytes)| bytes).sum();
+        MemoryUse { budget_bytes: *self.budget_bytes.lock(), held_bytes, resident_bytes: u64::MAX }
     }
 }
 

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use crate::model::task::{ContainerStatus, NetworkBinding, StopCode};
 use crate::model::task_definition::NetworkMode;
 use crate::model::{DesiredStatus, Exit, Task, TaskDefinition, TaskStatus, Timestamp};
+use crate::plan::pressure;
 use crate::plan::task::end;
 
 /// What happened to a task on its host.
@@ -127,13 +128,15 @@ fn container_stopped(
     exit: &Exit,
     at: Timestamp,
 ) -> Effect {
+    // Its node needed the memory: what was cut off by that says so.
+    let for_memory = *exit == Exit::Killed && pressure::was_ended(task);
     let Some(shown) = task.containers.iter_mut().find(|shown| shown.name == container) else {
         return Effect::default();
     };
     if shown.last_status == ContainerStatus::Stopped {
         return Effect::default();
     }
-    let end = exit.container_end();
+    let end = if for_memory { Exit::OutOfMemory.container_end() } else { exit.container_end() };
     shown.last_status = ContainerStatus::Stopped;
     shown.exit_code = end.exit_code;
     shown.reason = end.reason.clone();

@@ -157,12 +157,12 @@ impl Drop for MemoryLimiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::memory::Level;
+    use crate::runtime::memory::{Level, NodeMeter};
 
     const PAGE: usize = 65536;
 
     fn limiter(limit_bytes: u64) -> (MemoryMeter, MemoryLimiter) {
-        let meter = MemoryMeter::task(None).container(Some(limit_bytes));
+        let meter = MemoryMeter::task(None, &NodeMeter::default()).container(Some(limit_bytes));
         (meter.clone(), MemoryLimiter::new(meter, Slots::LARGEST, None))
     }
 
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn the_modules_own_maximum_and_the_slot_fail_normally_and_count_nothing() {
-        let meter = MemoryMeter::task(Some(100 * PAGE as u64)).container(None);
+        let meter = MemoryMeter::task(Some(100 * PAGE as u64), &NodeMeter::default()).container(None);
         let slots = Slots { memory_bytes: 8 * PAGE, table_elements: 10 };
         let mut it = MemoryLimiter::new(meter.clone(), slots, None);
         assert!(!it.memory_growing(PAGE, 3 * PAGE, Some(2 * PAGE)).unwrap());

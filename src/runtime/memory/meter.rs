@@ -53,21 +53,37 @@ struct Inner {
     peak_bytes: AtomicU64,
     time: HeldTime,
     task: Option<MemoryMeter>,
+    /// Of a task: what all tasks of the node hold.
+    node: NodeMeter,
     freed: Notify,
+}
+
+/// What all tasks of a node hold together. It refuses nothing: a node promises more than it has, and whoever watches it
+/// decides who goes when the promises fall due. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct NodeMeter {
+    held_bytes: Arc<AtomicU64>,
+}
+
+impl NodeMeter {
+    pub fn held(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
 }
 
 impl MemoryMeter {
     /// Of a task; `None` leaves it unbounded (EC2 and EXTERNAL, where only the containers have limits).
-    pub fn task(limit_bytes: Option<u64>) -> Self {
-        Self::new(Level::Task, limit_bytes, None)
+    pub fn task(limit_bytes: Option<u64>, node: &NodeMeter) -> Self {
+        Self::new(Level::Task, limit_bytes, None, node)
     }
 
     /// Of a container of this task: what it holds is held by the task, too.
     pub fn container(&self, limit_bytes: Option<u64>) -> Self {
-        Self::new(Level::Container, limit_bytes, Some(self.root().clone()))
+        let root = self.root();
+        Self::new(Level::Container, limit_bytes, Some(root.clone()), &root.inner.node)
     }
 
-    fn new(level: Level, limit_bytes: Option<u64>, task: Option<Self>) -> Self {
+    fn new(level: Level, limit_bytes: Option<u64>, task: Option<Self>, node: &NodeMeter) -> Self {
         let inner = Inner {
             level,
             limit_bytes: limit_bytes.unwrap_or(u64::MAX),
@@ -75,6 +91,7 @@ impl MemoryMeter {
             peak_bytes: AtomicU64::new(0),
             time: HeldTime::begin(),
             task,
+            node: node.clone(),
             freed: Notify::new(),
         };
         Self { inner: Arc::new(inner) }
@@ -98,6 +115,7 @@ impl MemoryMeter {
         for meter in self.levels() {
             meter.inner.peak_bytes.fetch_max(meter.held(), Ordering::Relaxed);
         }
+        self.inner.node.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
 
@@ -109,6 +127,7 @@ impl MemoryMeter {
         for meter in self.levels() {
             meter.give_back(bytes);
         }
+        self.inner.node.held_bytes.fetch_sub(bytes, Ordering::Relaxed);
         // The level that refused is not known here, but whatever a container gives back, its task does, too.
         self.root().inner.freed.notify_waiters();
     }
@@ -199,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_refusal_says_whose_limit_it_was_and_takes_nothing() {
-        let task = MemoryMeter::task(Some(100));
+        let task = MemoryMeter::task(Some(100), &NodeMeter::default());
         let (a, b) = (task.container(Some(80)), task.container(None));
         a.reserve(70).unwrap();
         let refused = a.reserve(11).unwrap_err();
@@ -215,7 +234,8 @@ mod tests {
     proptest! {
         #[test]
         fn counts_what_a_sum_counts(steps in prop::collection::vec((0usize..3, 0u64..60, any::<bool>()), 0..200)) {
-            let task = MemoryMeter::task(Some(200));
+            let node = NodeMeter::default();
+            let task = MemoryMeter::task(Some(200), &node);
             let limits = [Some(100), Some(150), None];
             let meters = limits.map(|limit| task.container(limit));
             let mut held = [0u64; 3];
@@ -231,13 +251,14 @@ mod tests {
                 }
                 prop_assert_eq!(meters.each_ref().map(MemoryMeter::held), held);
                 prop_assert_eq!(task.held(), held.iter().sum::<u64>());
+                prop_assert_eq!(node.held(), task.held());
             }
         }
     }
 
     #[test]
     fn threads_together_never_exceed_a_limit_and_lose_nothing() {
-        let task = MemoryMeter::task(Some(1000));
+        let task = MemoryMeter::task(Some(1000), &NodeMeter::default());
         let meters: Vec<_> = (0..4).map(|_| task.container(Some(400))).collect();
         std::thread::scope(|scope| {
             for n in 0..8u64 {

@@ -3,12 +3,12 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::runtime::memory::{MemoryLimiter, Slots};
+use crate::runtime::memory::{MemoryLimiter, NodeMeter, Slots};
 
 const MIB: u64 = 1 << 20;
 
 fn door(task_mib: u64, container_mib: u64) -> (MemoryMeter, Admission) {
-    let task = MemoryMeter::task(Some(task_mib * MIB));
+    let task = MemoryMeter::task(Some(task_mib * MIB), &NodeMeter::default());
     let admission = Admission::new(task.container(Some(container_mib * MIB)));
     (task, admission)
 }
