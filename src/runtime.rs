@@ -16,6 +16,7 @@ pub mod guest;
 pub mod image;
 pub mod memory;
 mod meters;
+pub mod outgoing;
 pub mod sandbox;
 pub mod sockets;
 pub mod spec;
@@ -42,6 +43,7 @@ use crate::runtime::image::Images;
 use crate::runtime::image::load::Loader;
 use crate::runtime::image::source::Sources;
 use crate::runtime::memory::{NodeMeter, resident};
+use crate::runtime::outgoing::Gateway;
 use crate::runtime::sandbox::linker::Linkers;
 
 pub use capacity::Capacity;
@@ -93,6 +95,8 @@ pub enum RuntimeError {
     },
     #[error("cannot start the threads of the guests")]
     Threads(#[source] std::io::Error),
+    #[error("cannot open the socket of the task endpoint")]
+    Endpoint(#[source] std::io::Error),
     #[error("cannot make the WebAssembly engines for {0}")]
     Engine(Capacity, #[source] wasmtime::Error),
 }
@@ -118,7 +122,7 @@ pub struct Node {
     images: Images,
     network: Table,
     logs: Arc<dyn LogSink>,
-    endpoint: Arc<dyn TaskEndpoint>,
+    gateway: Arc<Gateway>,
     /// Tells idle instances that somebody waits for a slot.
     pressure: Arc<Notify>,
 }
@@ -134,6 +138,7 @@ impl Runtime {
         let control = Handle::try_current().map_err(|_| RuntimeError::NoAsyncRuntime)?;
         let capacity = Capacity::compute(&Readings::take(config.memory_bytes), config.instances_max);
         let guests = GuestThreads::start(config.cores).map_err(RuntimeError::Threads)?;
+        let gateway = Gateway::open(guests.handle(), endpoint).map_err(RuntimeError::Endpoint)?;
         let engine = |error| RuntimeError::Engine(capacity, error);
         let engines = Engines::new(&capacity).map_err(engine)?;
         let linkers = Linkers::new(&engines).map_err(engine)?;
@@ -155,7 +160,7 @@ impl Runtime {
             engines,
             network,
             logs,
-            endpoint,
+            gateway,
             pressure: Arc::default(),
         };
         Ok(Runtime { node: Arc::new(node) })

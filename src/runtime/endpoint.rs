@@ -3,7 +3,7 @@
 //! A trait, because who answers knows of roles and of the store, and the runtime knows neither. It is told which task asks
 //! by the runtime, from the socket or the store of the guest: nothing that a guest sends can make it another.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
@@ -14,6 +14,12 @@ use crate::runtime::guest::http::{RequestBody, ResponseBody};
 
 /// Where the agent of ECS answers in every task, at port 80.
 pub const TASK_ENDPOINT: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 2);
+const TASK_ENDPOINT_PORT: u16 = 80;
+
+/// Whether this is the endpoint, also as IPv6 writes an IPv4 address.
+pub fn is_task_endpoint(address: SocketAddr) -> bool {
+    address.ip().to_canonical() == IpAddr::V4(TASK_ENDPOINT) && address.port() == TASK_ENDPOINT_PORT
+}
 
 /// Answers the requests that guests of a task send to [`TASK_ENDPOINT`].
 pub trait TaskEndpoint: Send + Sync + 'static {

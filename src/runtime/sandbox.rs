@@ -88,7 +88,7 @@ impl Sandbox {
             memory,
             wasi: self.wasi(stdin),
             http: http_limits(),
-            outgoing: Outgoing::default(),
+            outgoing: Outgoing::new(self.network.outlet()),
             network: self.network.another(),
             _live: Live::begin(&self.instances),
         };

@@ -24,7 +24,7 @@ use wasmtime_wasi::{WasiCtxBuilder, WasiView};
 pub use p2::shadow_p2;
 pub use p3::shadow_p3;
 pub use task::{Binding, LISTENERS_MAX, SOCKETS_MAX};
-pub use translate::TaskNetwork;
+pub use translate::{Outlet, TaskNetwork};
 
 /// The data of a store whose guest may use sockets.
 pub trait SocketsView: WasiView + 'static {

@@ -147,7 +147,7 @@ impl Life {
             Ok(images) => {
                 let is_held = held || containers.iter().any(|container| container.waits);
                 let ports = containers.iter().flat_map(|container| container.ports.iter().copied());
-                let network = TaskNetwork::new(address, ports);
+                let network = TaskNetwork::new(address, ports).through(Arc::clone(&self.node.gateway));
                 Lives { life: &self, id, network, containers: &containers, images: &images, is_held }.run().await;
             }
             Err(failures) => {

@@ -15,7 +15,7 @@ use crate::model::{Exit, TaskId};
 use crate::network::Table;
 use crate::runtime::guest::http::{BoxError, RequestBody, ResponseBody};
 use crate::runtime::spec::{ContainerSpec, LogSink, Report, Stream, TaskSpec};
-use crate::runtime::{CompileIn, NoEndpoint, RunningTask, Runtime, RuntimeConfig};
+use crate::runtime::{CompileIn, NoEndpoint, RunningTask, Runtime, RuntimeConfig, TaskEndpoint};
 
 /// Lines as they came, by container.
 #[derive(Default)]
@@ -47,6 +47,11 @@ impl TestNode {
     }
 
     pub fn with(change: impl FnOnce(&mut RuntimeConfig)) -> TestNode {
+        TestNode::answering(Arc::new(NoEndpoint), change)
+    }
+
+    /// With somebody who answers at 169.254.170.2.
+    pub fn answering(endpoint: Arc<dyn TaskEndpoint>, change: impl FnOnce(&mut RuntimeConfig)) -> TestNode {
         // Shared, so that each guest is compiled once for all tests and runs.
         let data_dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-runtime");
         let mut config = RuntimeConfig {
@@ -61,7 +66,7 @@ impl TestNode {
         change(&mut config);
         let logs = Arc::new(KeptLogs::default());
         let network = Table::default();
-        let runtime = Runtime::start(config, logs.clone(), Arc::new(NoEndpoint), network.clone()).unwrap();
+        let runtime = Runtime::start(config, logs.clone(), endpoint, network.clone()).unwrap();
         TestNode { runtime, logs, network, next: AtomicU64::new(1) }
     }
 
@@ -161,6 +166,12 @@ pub fn exit_of(reports: &[Report]) -> Exit {
     assert_eq!(exits.next(), None, "more than one end");
     assert_eq!(reports.last(), Some(&Report::Ended));
     exit
+}
+
+/// A container of a committed guest that is not built in.
+pub fn guest(name: &str, args: &[&str]) -> ContainerSpec {
+    let file = format!("file://{}/guest-examples/prebuilt/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
+    ContainerSpec { may_name_any_file: true, ..container(&file, args) }
 }
 
 /// A container of a built-in image with these arguments.

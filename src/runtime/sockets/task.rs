@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -11,6 +11,8 @@ use tracing::debug;
 
 use super::refused::Refused;
 use crate::network::{Address, Protocol, Verdict};
+use crate::runtime::outgoing::Gateway;
+use crate::runtime::outgoing::endpoint::Caller;
 
 /// Sockets of one task at once, accepted ones included: what a Linux process may open by default.
 pub const SOCKETS_MAX: usize = 1024;
@@ -39,6 +41,10 @@ pub(super) struct Shared {
     listeners: AtomicUsize,
     bindings: watch::Sender<Vec<Binding>>,
     flows: Mutex<Flows>,
+    /// The task, as 169.254.170.2 knows it.
+    caller: Caller,
+    /// Where there is none, nothing leaves the node's table.
+    gateway: OnceLock<Arc<Gateway>>,
 }
 
 /// Which peer each UDP port has heard from or spoken to, oldest first. An answer is allowed where a question was.
@@ -64,6 +70,7 @@ impl Flows {
 
 impl Shared {
     pub fn new(address: Address, mapped: BTreeSet<(u16, Protocol)>) -> Arc<Shared> {
+        let caller = Caller::new(address.task());
         Arc::new(Shared {
             address,
             mapped,
@@ -71,7 +78,23 @@ impl Shared {
             listeners: AtomicUsize::new(0),
             bindings: watch::Sender::new(Vec::new()),
             flows: Mutex::default(),
+            caller,
+            gateway: OnceLock::new(),
         })
+    }
+
+    pub fn go_through(&self, gateway: Arc<Gateway>) {
+        // Set before any guest runs, once.
+        let _ = self.gateway.set(gateway);
+    }
+
+    pub fn endpoint(&self) -> Option<(&Arc<Gateway>, &Caller)> {
+        Some((self.gateway.get()?, &self.caller))
+    }
+
+    /// Where a connection to 169.254.170.2 port 80 really goes.
+    pub fn endpoint_at(&self) -> Option<SocketAddr> {
+        Some(self.gateway.get()?.callers().at())
     }
 
     pub fn is_mapped(&self, port: u16, protocol: Protocol) -> bool {
@@ -224,7 +247,7 @@ impl Judge {
     }
 
     pub fn may_connect(&self, to: SocketAddr) -> bool {
-        self.said("connect", to, self.verdict(to, Protocol::Tcp))
+        Some(to) == self.shared.endpoint_at() || self.said("connect", to, self.verdict(to, Protocol::Tcp))
     }
 
     /// A peer that is no task of ours (the load balancer, a user of this machine) or another task comes through a mapped

@@ -12,6 +12,9 @@ use tokio::sync::watch;
 use super::refused::Refused;
 use super::task::{Accepted, Binding, Judge, ListenerSlot, Shared, Shown, Slot};
 use crate::network::{Address, Denial, Endpoint, MACHINE, Protocol, Published, Verdict, is_task_address};
+use crate::runtime::endpoint::is_task_endpoint;
+use crate::runtime::outgoing::Gateway;
+use crate::runtime::outgoing::endpoint::{Caller, Calling};
 
 /// The network of a task, as one guest of it sees it: part of the data of its store.
 ///
@@ -47,7 +50,23 @@ struct Socket {
     listening: Option<(ListenerSlot, Shown)>,
     /// A UDP port that the guest asked for.
     shown: Option<Shown>,
+    /// While it connects to 169.254.170.2.
+    calling: Option<Calling>,
     _slot: Slot,
+}
+
+/// The way out for the HTTP requests of one guest.
+#[derive(Clone, Debug)]
+pub struct Outlet {
+    shared: Arc<Shared>,
+    is_open: bool,
+}
+
+impl Outlet {
+    /// Who answers at 169.254.170.2, and as whom the guest asks.
+    pub fn endpoint(&self) -> Option<(&Arc<Gateway>, &Caller)> {
+        if self.is_open { self.shared.endpoint() } else { None }
+    }
 }
 
 impl TaskNetwork {
@@ -59,6 +78,16 @@ impl TaskNetwork {
     /// The same network for another guest of the task: address, mappings and quota are shared, sockets are not.
     pub fn another(&self) -> TaskNetwork {
         TaskNetwork { is_open: self.is_open, ..TaskNetwork::of(Arc::clone(&self.shared)) }
+    }
+
+    /// Lets the task leave the node's table, as its policy allows.
+    pub fn through(self, gateway: Arc<Gateway>) -> TaskNetwork {
+        self.shared.go_through(gateway);
+        self
+    }
+
+    pub fn outlet(&self) -> Outlet {
+        Outlet { shared: Arc::clone(&self.shared), is_open: self.is_open }
     }
 
     /// For the guests of a container that is to have no network.
@@ -125,6 +154,7 @@ impl TaskNetwork {
             published: None,
             listening: None,
             shown: None,
+            calling: None,
             _slot: slot,
         };
         self.sockets.insert(key, socket);
@@ -244,6 +274,12 @@ impl TaskNetwork {
         if ip.is_unspecified() || to.port() == 0 {
             return Err(Refused::InvalidArgument);
         }
+        if key.0 == Protocol::Tcp
+            && is_task_endpoint(to)
+            && let Some(real) = self.shared.endpoint_at()
+        {
+            return Ok(real);
+        }
         let ip = match ip {
             MACHINE => Ipv4Addr::LOCALHOST,
             ip if is_loopback_of_task(ip) => own.ip(),
@@ -255,6 +291,16 @@ impl TaskNetwork {
         match table.may_connect(own.task(), real, key.0) {
             Verdict::Denied(denial) if !answers => Err(Refused::Denied(denial)),
             Verdict::Denied(_) | Verdict::Allowed => Ok(real),
+        }
+    }
+
+    /// Announces the connection that a bound socket is about to make to a real address.
+    pub(super) fn connecting(&mut self, key: Key, to: SocketAddr) {
+        let Some(socket) = self.sockets.get_mut(&key) else { return };
+        if let (Some((gateway, caller)), Some(from)) = (self.shared.endpoint(), socket.real)
+            && gateway.callers().at() == to
+        {
+            socket.calling = Some(gateway.callers().expect(from, caller));
         }
     }
 

@@ -106,6 +106,7 @@ async fn start_connect<T: SocketsView>(
             return refuse(refused);
         }
     }
+    data.network().connecting(key(&socket), target);
     let started = data.sockets().start_connect(again(&socket), network, target.into());
     if started.is_ok() {
         data.network().connected(key(&socket), Some(to));

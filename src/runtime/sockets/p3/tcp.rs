@@ -92,7 +92,11 @@ async fn connect<T: SocketsView>(
     if let (Err(code),) = accessor.with(|mut store| bind_as_client(store.data_mut(), &socket))? {
         return Ok((Err(code),));
     }
-    accessor.with(|mut store| store.data_mut().network().connected(key(&socket), Some(to)));
+    accessor.with(|mut store| {
+        let network = store.data_mut().network();
+        network.connecting(key(&socket), target);
+        network.connected(key(&socket), Some(to));
+    });
     let sockets = accessor.with_getter::<WasiSockets>(T::sockets);
     answer(<WasiSockets as HostTcpSocketWithStore<T>>::connect(&sockets, socket, target.into()).await)
 }
