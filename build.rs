@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// The services, by the name of their model's file, of their generated module and of their lines in the list.
-const SERVICES: [&str; 2] = ["ecs", "elbv2"];
+const SERVICES: [&str; 4] = ["ecs", "elbv2", "secretsmanager", "ssm"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -14,7 +14,11 @@ pub struct Model {
 
 impl Model {
     pub fn parse(service: &str, text: &str, offered: &[&str]) -> Model {
-        let root: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("models/{service}.json: {error}"));
+        let mut root: Value =
+            serde_json::from_str(text).unwrap_or_else(|error| panic!("models/{service}.json: {error}"));
+        for name in offered {
+            add_absent_output(&mut root, name);
+        }
         let mut reached = BTreeSet::new();
         for name in offered {
             let operation = &root["operations"][*name];
@@ -56,6 +60,15 @@ impl Model {
             }
         }
         false
+    }
+}
+
+/// An operation that answers nothing answers an empty structure, so that all of them are written alike.
+fn add_absent_output(root: &mut Value, operation: &str) {
+    if root["operations"][operation]["output"].is_null() && root["operations"][operation].is_object() {
+        let shape = format!("{operation}Response");
+        root["shapes"][&shape] = serde_json::json!({"type": "structure", "members": {}});
+        root["operations"][operation]["output"] = serde_json::json!({"shape": shape});
     }
 }
 

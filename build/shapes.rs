@@ -38,7 +38,7 @@ fn describe(name: &str, shape: &Value) -> String {
         ),
         "string" => match shape["enum"].as_array() {
             Some(values) => format!("Shape::Enum {{ values: &{} }}", strings(values)),
-            None => format!("Shape::String {{ length: {bounds} }}"),
+            None => format!("Shape::String {{ length: {bounds}, sensitive: {} }}", shape["sensitive"] == true),
         },
         "integer" => format!("Shape::Integer {{ range: {bounds} }}"),
         "long" => format!("Shape::Long {{ range: {bounds} }}"),
@@ -83,6 +83,7 @@ fn write_service(code: &mut String, model: &Model) {
     let _ = writeln!(code, "    json_version: {:?},", model.metadata("jsonVersion"));
     let _ = writeln!(code, "    api_version: {:?},", model.metadata("apiVersion"));
     let _ = writeln!(code, "    xml_namespace: {:?},", model.metadata("xmlNamespace"));
+    let _ = writeln!(code, "    message_member: {:?},", message_member(model));
     let _ = writeln!(code, "    operations: &[");
     for name in &model.offered {
         let operation = &model.root["operations"][name];
@@ -96,4 +97,13 @@ fn write_service(code: &mut String, model: &Model) {
         );
     }
     let _ = writeln!(code, "    ],\n    known: &{known:?},\n}};");
+}
+
+/// The member that carries the text of an error: most services write it small, a few do not.
+fn message_member(model: &Model) -> &str {
+    let exceptions =
+        model.root["shapes"].as_object().into_iter().flatten().filter(|(_, shape)| shape["exception"] == true);
+    let all_large =
+        exceptions.clone().count() > 0 && exceptions.clone().all(|(_, shape)| shape["members"]["message"].is_null());
+    if all_large { "Message" } else { "message" }
 }

@@ -8,10 +8,10 @@ use crate::model::{Model, members, shape_of};
 use crate::names::{field, screaming};
 
 /// Names that the generated code itself uses: a structure of that name would change their meaning.
-const TAKEN: [&str; 4] = ["BTreeMap", "Option", "String", "Vec"];
+const TAKEN: [&str; 3] = ["Option", "String", "Vec"];
 
 pub fn write(code: &mut String, model: &Model) {
-    let _ = writeln!(code, "use std::collections::BTreeMap;\n\nuse serde::{{Deserialize, Serialize}};\n");
+    let _ = writeln!(code, "use serde::{{Deserialize, Serialize}};\n");
     for (name, shape) in &model.shapes {
         if is_struct(shape) {
             assert!(!TAKEN.contains(&name.as_str()), "structure {name} needs another name");
@@ -39,7 +39,9 @@ pub fn strings(values: &[Value]) -> String {
 }
 
 fn write_struct(code: &mut String, model: &Model, name: &str, shape: &Value) {
-    let _ = writeln!(code, "#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]\npub struct {name} {{");
+    let is_secret = members(shape).any(|(_, reference)| model.shapes[shape_of(reference)]["sensitive"] == true);
+    let debug = if is_secret { "" } else { "Debug, " };
+    let _ = writeln!(code, "#[derive(Clone, {debug}Default, PartialEq, Serialize, Deserialize)]\npub struct {name} {{");
     for (member, reference) in members(shape) {
         let target = shape_of(reference);
         let mut ty = rust_type(model, target);
@@ -48,6 +50,14 @@ fn write_struct(code: &mut String, model: &Model, name: &str, shape: &Value) {
         }
         let _ = writeln!(code, "    #[serde(rename = {member:?}, skip_serializing_if = \"Option::is_none\")]");
         let _ = writeln!(code, "    pub {}: Option<{ty}>,", field(member));
+    }
+    if is_secret {
+        let _ = writeln!(
+            code,
+            "}}\n\n/// Without its members, some of which are secrets.\nimpl std::fmt::Debug for {name} {{\n    \
+             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {{\n        \
+             f.debug_struct({name:?}).finish_non_exhaustive()\n    }}"
+        );
     }
     let _ = writeln!(code, "}}\n\nimpl crate::api::shape::Wire for {name} {{");
     let _ = writeln!(code, "    const SHAPE: &'static crate::api::shape::Shape = &shapes::{};\n}}\n", screaming(name));
@@ -59,7 +69,7 @@ fn rust_type(model: &Model, name: &str) -> String {
         "structure" if is_struct(shape) => name.to_owned(),
         "structure" => String::from("serde_json::Value"),
         "list" => format!("Vec<{}>", rust_type(model, shape_of(&shape["member"]))),
-        "map" => format!("BTreeMap<String, {}>", rust_type(model, shape_of(&shape["value"]))),
+        "map" => format!("std::collections::BTreeMap<String, {}>", rust_type(model, shape_of(&shape["value"]))),
         "string" | "blob" => String::from("String"),
         "integer" => String::from("i32"),
         "long" => String::from("i64"),

@@ -13,8 +13,11 @@ pub mod error;
 pub mod operation;
 pub mod protocol;
 pub mod route;
+pub mod secretsmanager;
 pub mod shape;
+pub mod ssm;
 pub mod table;
+pub mod tags;
 pub mod wire;
 
 pub use context::Context;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
+use crate::identity::SealingKey;
 use crate::model::{NodeConfig, Scope, Timestamp};
 
 /// The surroundings of one call.
@@ -21,6 +22,8 @@ pub struct Context {
     pub ids: IdSource,
     pub config: Arc<NodeConfig>,
     pub caller: Caller,
+    /// Seals secrets before the view sees them, and opens them for whoever asks.
+    pub sealing: Arc<SealingKey>,
     /// Members of the request that the model does not know. AWS ignores them, and so do we, but say so.
     pub ignored_members: Vec<String>,
     pub without_effect: WithoutEffect,
@@ -37,6 +40,7 @@ impl Context {
             ids: IdSource::from_seed(1),
             config: Arc::new(config),
             caller: Caller::default(),
+            sealing: Arc::new(SealingKey::from_bytes([7; 32])),
             ignored_members: Vec::new(),
             without_effect: WithoutEffect::default(),
         }
@@ -111,6 +115,13 @@ impl IdSource {
         let count = self.taken.fetch_add(1, Ordering::Relaxed);
         let digest = Sha256::new().chain_update(self.seed).chain_update(count.to_le_bytes()).finalize();
         digest.iter().take(16).fold(0, |bits, byte| bits << 8 | u128::from(*byte))
+    }
+
+    /// 96 fresh bits, as a sealed value needs them.
+    pub fn nonce(&self) -> [u8; 12] {
+        let mut nonce = [0; 12];
+        nonce.copy_from_slice(&self.bits().to_be_bytes()[..12]);
+        nonce
     }
 
     /// 32 hexadecimal digits, as of a task.

@@ -19,7 +19,7 @@ use crate::api::protocol::{BODY_BYTES_MAX, json, xml};
 use crate::api::route::{self, Format, Input, Route};
 use crate::api::shape::{OperationShape, Service};
 use crate::api::table::{Offer, offers};
-use crate::identity::{AccessKeys, CredentialScope, SignatureError, signature};
+use crate::identity::{AccessKeys, CredentialScope, SealingKey, SignatureError, signature};
 use crate::model::{NodeConfig, Region, Scope, Timestamp};
 use crate::store::{CommitError, Store, TransactError, View};
 use crate::telemetry::Logs;
@@ -38,12 +38,13 @@ pub struct Api {
     store: Store,
     logs: Logs,
     keys: AccessKeys,
+    sealing: Arc<SealingKey>,
     config: Arc<NodeConfig>,
 }
 
 impl Api {
-    pub fn new(store: Store, logs: Logs, keys: AccessKeys, config: Arc<NodeConfig>) -> Api {
-        Api { offers: offers(), store, logs, keys, config }
+    pub fn new(store: Store, logs: Logs, keys: AccessKeys, sealing: Arc<SealingKey>, config: Arc<NodeConfig>) -> Api {
+        Api { offers: offers(), store, logs, keys, sealing, config }
     }
 
     /// Answers a request. Whatever is wrong with it is answered in its protocol's own form.
@@ -170,6 +171,7 @@ impl Api {
             ids,
             config: Arc::clone(&self.config),
             caller: Caller::default(),
+            sealing: Arc::clone(&self.sealing),
             ignored_members: decoded.ignored,
             without_effect: WithoutEffect::default(),
         };

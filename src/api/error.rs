@@ -78,6 +78,29 @@ pub enum ErrorKind {
     TooManyTargets,
     UnsupportedProtocol,
 
+    // Secrets Manager, beside what it shares with ECS.
+    InvalidNextToken,
+    InvalidRequest,
+    ResourceExists,
+
+    // Parameter Store, whose names mostly have no ending.
+    HierarchyLevelLimitExceeded,
+    InvalidAllowedPattern,
+    InvalidFilterKey,
+    InvalidFilterOption,
+    InvalidFilterValue,
+    InvalidResourceId,
+    InvalidResourceType,
+    InvalidToken,
+    ParameterAlreadyExists,
+    ParameterLimitExceeded,
+    ParameterMaxVersionLimitExceeded,
+    ParameterNotFound,
+    ParameterPatternMismatch,
+    ParameterVersionLabelLimitExceeded,
+    ParameterVersionNotFound,
+    TooManyTagsError,
+
     // Every service, before an operation is reached.
     ExpiredToken,
     IncompleteSignature,
@@ -173,6 +196,27 @@ impl ErrorKind {
             ErrorKind::TooManyTargetGroups => (BAD, "TooManyTargetGroupsException", "TooManyTargetGroups"),
             ErrorKind::TooManyTargets => (BAD, "TooManyTargetsException", "TooManyTargets"),
             ErrorKind::UnsupportedProtocol => (BAD, "UnsupportedProtocolException", "UnsupportedProtocol"),
+
+            ErrorKind::InvalidNextToken => (BAD, "InvalidNextTokenException", "InvalidNextToken"),
+            ErrorKind::InvalidRequest => (BAD, "InvalidRequestException", "InvalidRequest"),
+            ErrorKind::ResourceExists => (BAD, "ResourceExistsException", "ResourceExists"),
+
+            ErrorKind::HierarchyLevelLimitExceeded => (BAD, "HierarchyLevelLimitExceededException", "HierarchyLevelLimitExceeded"),
+            ErrorKind::InvalidAllowedPattern => (BAD, "InvalidAllowedPatternException", "InvalidAllowedPattern"),
+            ErrorKind::InvalidFilterKey => (BAD, "InvalidFilterKey", "InvalidFilterKey"),
+            ErrorKind::InvalidFilterOption => (BAD, "InvalidFilterOption", "InvalidFilterOption"),
+            ErrorKind::InvalidFilterValue => (BAD, "InvalidFilterValue", "InvalidFilterValue"),
+            ErrorKind::InvalidResourceId => (BAD, "InvalidResourceId", "InvalidResourceId"),
+            ErrorKind::InvalidResourceType => (BAD, "InvalidResourceType", "InvalidResourceType"),
+            ErrorKind::InvalidToken => (BAD, "InvalidNextToken", "InvalidNextToken"),
+            ErrorKind::ParameterAlreadyExists => (BAD, "ParameterAlreadyExists", "ParameterAlreadyExists"),
+            ErrorKind::ParameterLimitExceeded => (BAD, "ParameterLimitExceeded", "ParameterLimitExceeded"),
+            ErrorKind::ParameterMaxVersionLimitExceeded => (BAD, "ParameterMaxVersionLimitExceeded", "ParameterMaxVersionLimitExceeded"),
+            ErrorKind::ParameterNotFound => (BAD, "ParameterNotFound", "ParameterNotFound"),
+            ErrorKind::ParameterPatternMismatch => (BAD, "ParameterPatternMismatchException", "ParameterPatternMismatch"),
+            ErrorKind::ParameterVersionLabelLimitExceeded => (BAD, "ParameterVersionLabelLimitExceeded", "ParameterVersionLabelLimitExceeded"),
+            ErrorKind::ParameterVersionNotFound => (BAD, "ParameterVersionNotFound", "ParameterVersionNotFound"),
+            ErrorKind::TooManyTagsError => (BAD, "TooManyTagsError", "TooManyTagsError"),
 
             ErrorKind::ExpiredToken => (FORBIDDEN, "ExpiredTokenException", "RequestExpired"),
             ErrorKind::IncompleteSignature => (BAD, "IncompleteSignatureException", "IncompleteSignature"),

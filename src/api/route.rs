@@ -50,7 +50,10 @@ impl Format {
     /// The answer to what failed. `offer` is absent where no service was found.
     pub fn failure(self, offer: Option<&Offer>, error: &ApiError, request_id: &str) -> Response<Bytes> {
         match self {
-            Format::Json(version) => json::failure(version, error),
+            Format::Json(version) => {
+                let member = offer.map_or("message", |offer| offer.service.message_member);
+                json::failure(version, member, error)
+            }
             Format::Query => {
                 let namespace = offer.map_or(NO_SERVICE_NAMESPACE, |offer| offer.service.xml_namespace);
                 xml::failure(namespace, error, request_id)

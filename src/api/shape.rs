@@ -28,6 +28,8 @@ pub enum Shape {
     },
     String {
         length: Bounds,
+        /// A secret: never quoted in an error.
+        sensitive: bool,
     },
     Enum {
         values: &'static [&'static str],
@@ -89,6 +91,8 @@ pub struct Service {
     pub api_version: &'static str,
     /// Empty for JSON services.
     pub xml_namespace: &'static str,
+    /// The member of a JSON error that carries its text.
+    pub message_member: &'static str,
     /// The operations that are offered here.
     pub operations: &'static [OperationShape],
     /// Every operation that AWS has: what is known but not offered gets an answer of its own.

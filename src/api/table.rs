@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::api::error::ApiError;
 use crate::api::operation::Operation;
 use crate::api::shape::{OperationShape, Service};
-use crate::api::{ecs, elbv2, wire};
+use crate::api::{ecs, elbv2, secretsmanager, ssm, wire};
 
 /// A service with the operations that its table holds.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub fn offers() -> Vec<Offer> {
     vec![
         Offer { service: &wire::ecs::SERVICE, operations: ecs::operations() },
         Offer { service: &wire::elbv2::SERVICE, operations: elbv2::operations() },
+        Offer { service: &wire::secretsmanager::SERVICE, operations: secretsmanager::operations() },
+        Offer { service: &wire::ssm::SERVICE, operations: ssm::operations() },
     ]
 }
 

@@ -8,6 +8,16 @@ pub mod ecs {
     include!(concat!(env!("OUT_DIR"), "/ecs.rs"));
 }
 
+/// Secrets Manager.
+pub mod secretsmanager {
+    include!(concat!(env!("OUT_DIR"), "/secretsmanager.rs"));
+}
+
+/// Systems Manager, of which Parameter Store.
+pub mod ssm {
+    include!(concat!(env!("OUT_DIR"), "/ssm.rs"));
+}
+
 /// Elastic Load Balancing, version 2.
 pub mod elbv2 {
     include!(concat!(env!("OUT_DIR"), "/elbv2.rs"));

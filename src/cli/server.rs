@@ -79,6 +79,7 @@ impl Server {
         data_dir::create(&data_dir)?;
         let store = open_store(&data_dir).await?;
         let config = node_config(options, &keys, &data_dir, &port)?;
+        let sealing = Arc::new(data_dir::sealing_key(&data_dir, &store.snapshot())?);
         let logs = Logs::default();
         let clock: control::Clock = Arc::new(now);
         let network = Table::default();
@@ -124,7 +125,7 @@ impl Server {
         }
         let scope = Scope { account: config.account.clone(), region: config.default_region.clone() };
         let config = Arc::new(config);
-        let api = Arc::new(Api::new(store.clone(), logs.clone(), keys.clone(), Arc::clone(&config)));
+        let api = Arc::new(Api::new(store.clone(), logs.clone(), keys.clone(), sealing, Arc::clone(&config)));
         let local = LocalEndpoints::new(store.clone(), logs.clone(), runtime.clone(), Arc::clone(&proxy), keys);
         let services = Services { proxy: Arc::clone(&proxy), api: Arc::clone(&api) as _, local: Arc::new(local) };
         let front_config = FrontConfig {

@@ -92,6 +92,17 @@ impl Arn {
         Arn::elb(scope, format_args!("listener-rule/app/{load_balancer}/{load_balancer_id}/{listener}/{id}"))
     }
 
+    /// `suffix` is six random characters.
+    pub fn secret(scope: &Scope, name: &str, suffix: &str) -> Arn {
+        Arn::new("secretsmanager", &scope.region, &scope.account, format_args!("secret:{name}-{suffix}"))
+    }
+
+    /// `/a/b` and `a` are both under `parameter/`.
+    pub fn parameter(scope: &Scope, name: &str) -> Arn {
+        let name = name.strip_prefix('/').unwrap_or(name);
+        Arn::new("ssm", &scope.region, &scope.account, format_args!("parameter/{name}"))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -42,9 +42,21 @@ impl Key {
         Key::new(Kind::LoadBalancer, scope, |key| key.text(name))
     }
 
+    pub fn parameter(scope: &Scope, name: &str) -> Key {
+        Key::new(Kind::Parameter, scope, |key| key.text(name))
+    }
+
     /// `operation` with what its tokens are unique in, `token` as the client gave it.
     pub fn request(scope: &Scope, operation: &str, token: &str) -> Key {
         Key::new(Kind::Request, scope, |key| key.text(operation).text(token))
+    }
+
+    pub fn secret(scope: &Scope, name: &str) -> Key {
+        Key::new(Kind::Secret, scope, |key| key.text(name))
+    }
+
+    pub fn secret_value(scope: &Scope, name: &str, version: &str) -> Key {
+        Key::new(Kind::SecretValue, scope, |key| key.text(name).text(version))
     }
 
     pub fn service(scope: &Scope, cluster: &ClusterName, name: &str) -> Key {

@@ -46,8 +46,20 @@ impl Prefix {
         Prefix::all(Kind::LoadBalancer)
     }
 
+    pub fn all_parameters() -> Prefix {
+        Prefix::all(Kind::Parameter)
+    }
+
     pub fn all_requests() -> Prefix {
         Prefix::all(Kind::Request)
+    }
+
+    pub fn all_secrets() -> Prefix {
+        Prefix::all(Kind::Secret)
+    }
+
+    pub fn all_secret_values() -> Prefix {
+        Prefix::all(Kind::SecretValue)
     }
 
     pub fn all_services() -> Prefix {
@@ -95,8 +107,21 @@ impl Prefix {
         Prefix::of(Kind::LoadBalancer, scope)
     }
 
+    pub fn parameters(scope: &Scope) -> Prefix {
+        Prefix::of(Kind::Parameter, scope)
+    }
+
     pub fn requests(scope: &Scope) -> Prefix {
         Prefix::of(Kind::Request, scope)
+    }
+
+    pub fn secrets(scope: &Scope) -> Prefix {
+        Prefix::of(Kind::Secret, scope)
+    }
+
+    /// The values of all versions of one secret.
+    pub fn secret_values(scope: &Scope, name: &str) -> Prefix {
+        Prefix::new(Kind::SecretValue, scope, |prefix| prefix.text(name))
     }
 
     /// The services of one cluster.

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::model::{
-    Cluster, ContainerInstance, FamilyRecord, IdempotentRequest, Listener, LoadBalancer, Service, Target, TargetGroup,
-    Task, TaskDefinition,
+    Cluster, ContainerInstance, FamilyRecord, IdempotentRequest, Listener, LoadBalancer, Parameter, Secret,
+    SecretValue, Service, Target, TargetGroup, Task, TaskDefinition,
 };
 use crate::store::index::{self, IndexKey};
 use crate::store::key::Key;
@@ -162,8 +162,14 @@ records! {
         key |listener| Key::listener(&listener.scope, &listener.load_balancer, &listener.id), indexes |_| Vec::new();
     LoadBalancer(LoadBalancer) = "load-balancer", schema 1,
         key |balancer| Key::load_balancer(&balancer.scope, &balancer.name), indexes |_| Vec::new();
+    Parameter(Parameter) = "parameter", schema 1,
+        key |parameter| Key::parameter(&parameter.scope, &parameter.name), indexes |_| Vec::new();
     Request(IdempotentRequest) = "request", schema 1,
         key |request| Key::request(&request.scope, &request.operation, &request.token), indexes |_| Vec::new();
+    Secret(Secret) = "secret", schema 1,
+        key |secret| Key::secret(&secret.scope, &secret.name), indexes |_| Vec::new();
+    SecretValue(SecretValue) = "secret-value", schema 1,
+        key |value| Key::secret_value(&value.scope, &value.name, &value.version), indexes |_| Vec::new();
     Service(Service) = "service", schema 1,
         key |service| Key::service(&service.scope, &service.cluster, &service.name), indexes index::of_service;
     Target(Target) = "target", schema 1,

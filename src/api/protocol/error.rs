@@ -34,11 +34,11 @@ impl DecodeError {
 }
 
 /// ECS answers a value that the model forbids with the exception of the operation's own checks: registration has only
-/// `ClientException`, all else says `InvalidParameterException`. Query services have one code for it.
+/// `ClientException`, all else says `InvalidParameterException`. The other services have one name for it.
 fn violation_kind(service: &Service, operation: &str) -> ErrorKind {
-    match (service.is_query(), operation) {
-        (true, _) => ErrorKind::Validation,
-        (false, "RegisterTaskDefinition") => ErrorKind::Client,
-        (false, _) => ErrorKind::InvalidParameter,
+    match (service.name, operation) {
+        ("ecs", "RegisterTaskDefinition") => ErrorKind::Client,
+        ("ecs", _) => ErrorKind::InvalidParameter,
+        _ => ErrorKind::Validation,
     }
 }

@@ -45,18 +45,27 @@ pub fn answer(version: Version, body: Vec<u8>) -> Response<Bytes> {
     response
 }
 
-/// The answer to what failed.
-pub fn failure(version: Version, error: &ApiError) -> Response<Bytes> {
+/// The answer to what failed; `message_member` is how the service spells the member of the text.
+pub fn failure(version: Version, message_member: &'static str, error: &ApiError) -> Response<Bytes> {
     #[derive(Serialize)]
     struct Failure<'a> {
         #[serde(rename = "__type")]
         exception: &'a str,
-        message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<&'a str>,
+        #[serde(rename = "Message", skip_serializing_if = "Option::is_none")]
+        large_message: Option<&'a str>,
         #[serde(rename = "resourceIds", skip_serializing_if = "<[String]>::is_empty")]
         resource_ids: &'a [String],
     }
     let exception = error.kind.exception();
-    let failure = Failure { exception, message: &error.message, resource_ids: &error.resource_ids };
+    let text = error.message.as_str();
+    let failure = Failure {
+        exception,
+        message: (message_member == "message").then_some(text),
+        large_message: (message_member == "Message").then_some(text),
+        resource_ids: &error.resource_ids,
+    };
     let body = serde_json::to_vec(&failure).expect("texts always serialize");
     let mut response = answer(version, body);
     *response.status_mut() = error.kind.status();
@@ -83,7 +92,7 @@ mod tests {
     #[test]
     fn failures_name_the_exception_and_what_is_in_conflict() {
         let error = ApiError::conflict("Token reused.", vec![String::from("arn:1")]);
-        let response = failure(Version::V1_1, &error);
+        let response = failure(Version::V1_1, "message", &error);
         assert_eq!(response.status(), 400);
         assert_eq!(response.headers()["x-amzn-errortype"], "ConflictException");
         let body: Value = serde_json::from_slice(response.body()).unwrap();
@@ -91,8 +100,10 @@ mod tests {
             "__type": "ConflictException", "message": "Token reused.", "resourceIds": ["arn:1"],
         });
         assert_eq!(body, expected);
-        let plain = failure(Version::V1_0, &ApiError::cluster_not_found());
+        let plain = failure(Version::V1_0, "message", &ApiError::cluster_not_found());
         assert_eq!(plain.headers()[CONTENT_TYPE], "application/x-amz-json-1.0");
         assert_eq!(plain.body().as_ref(), br#"{"__type":"ClusterNotFoundException","message":"Cluster not found."}"#);
+        let large = failure(Version::V1_1, "Message", &ApiError::cluster_not_found());
+        assert_eq!(large.body().as_ref(), br#"{"__type":"ClusterNotFoundException","Message":"Cluster not found."}"#);
     }
 }

@@ -168,9 +168,10 @@ impl Decoder {
             (false, Mode::Strict) => return Err(self.mismatch(shape, &value)),
         };
         match shape {
-            Shape::String { length } => {
+            Shape::String { length, sensitive } => {
                 let chars = value.as_str().map_or(0, |text| text.chars().count());
-                self.check(*length, chars, "length", &value);
+                let quoted = if *sensitive { &Value::Null } else { &value };
+                self.check(*length, chars, "length", quoted);
             }
             Shape::Enum { values } if !value.as_str().is_some_and(|text| values.contains(&text)) => {
                 self.violated(Violation::not_in(values, &value, self.coral_path()));

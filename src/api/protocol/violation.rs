@@ -18,10 +18,17 @@ pub const VIOLATIONS_MAX: usize = 16;
 /// One value and the constraint that it breaks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Violation {
-    /// Absent for a member that is missing.
-    pub value: Option<String>,
+    pub value: Quoted,
     pub path: String,
     pub constraint: String,
+}
+
+/// The value that broke a constraint, as far as it may be shown.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Quoted {
+    Missing,
+    Secret,
+    Shown(String),
 }
 
 /// All that is wrong with a request.
@@ -45,8 +52,9 @@ impl fmt::Display for Violations {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
-            Some(value) => write!(f, "Value '{value}'")?,
-            None => f.write_str("Value null")?,
+            Quoted::Shown(value) => write!(f, "Value '{value}'")?,
+            Quoted::Secret => f.write_str("Value")?,
+            Quoted::Missing => f.write_str("Value null")?,
         }
         write!(f, " at '{}' failed to satisfy constraint: {}", self.path, self.constraint)
     }
@@ -54,16 +62,16 @@ impl fmt::Display for Violation {
 
 impl Violation {
     pub fn missing(path: String) -> Violation {
-        Violation { value: None, path, constraint: String::from("Member must not be null") }
+        Violation { value: Quoted::Missing, path, constraint: String::from("Member must not be null") }
     }
 
     pub fn not_in(values: &[&str], value: &Value, path: String) -> Violation {
         let constraint = format!("Member must satisfy enum value set: [{}]", values.join(", "));
-        Violation { value: Some(quote(value)), path, constraint }
+        Violation { value: quote(value), path, constraint }
     }
 }
 
-/// What `measure`, the `what` (`length` or `value`) of `value`, breaks of `bounds`.
+/// What `measure`, the `what` (`length` or `value`) of `value`, breaks of `bounds`. A null stands for a secret.
 pub fn outside(
     bounds: Bounds,
     measure: i64,
@@ -80,12 +88,13 @@ pub fn outside(
         }
         _ => return None,
     };
-    Some(Violation { value: Some(quote(value)), path: path(), constraint })
+    Some(Violation { value: quote(value), path: path(), constraint })
 }
 
-fn quote(value: &Value) -> String {
-    match value {
+fn quote(value: &Value) -> Quoted {
+    Quoted::Shown(match value {
+        Value::Null => return Quoted::Secret,
         Value::String(text) => text.chars().take(QUOTED_CHARS_MAX).collect(),
         other => other.to_string().chars().take(QUOTED_CHARS_MAX).collect(),
-    }
+    })
 }

@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn writes_maps_and_flattened_lists() {
-        static TEXT: Shape = Shape::String { length: crate::api::shape::Bounds { min: None, max: None } };
+        static TEXT: Shape =
+            Shape::String { length: crate::api::shape::Bounds { min: None, max: None }, sensitive: false };
         static MAP: Shape = Shape::Map { value: &TEXT, key_name: "key", value_name: "value", flattened: false };
         let mut xml = Xml::new();
         xml.value("M", &MAP, &json!({"a": "1"}));

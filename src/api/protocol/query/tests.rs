@@ -57,7 +57,7 @@ fn wrong_values_name_the_parameter() {
 #[test]
 fn reads_maps_and_flattened_lists() {
     const ANY: Bounds = Bounds { min: None, max: None };
-    static TEXT: Shape = Shape::String { length: ANY };
+    static TEXT: Shape = Shape::String { length: ANY, sensitive: false };
     static MAP: Shape = Shape::Map { value: &TEXT, key_name: "key", value_name: "value", flattened: false };
     static LIST: Shape = Shape::List { member: &TEXT, member_name: "member", flattened: true, length: ANY };
     static MEMBERS: [Member; 2] = [
