@@ -56,6 +56,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
+    /// Run one task in this process: what the server runs as a child with `--isolate process`.
+    #[command(name = "task-worker", hide = true)]
+    TaskWorker { socket: std::path::PathBuf },
 }
 
 /// How results are written.
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         // The child that compiles needs neither a runtime nor logs.
         Command::CompileImage { arguments } => return ExitCode::from(compile_image(arguments)),
+        Command::TaskWorker { socket } => return crate::runtime::worker::child::child_main(&socket),
         Command::Check(arguments) => check::run(&arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Up(arguments) => up::run(*arguments),

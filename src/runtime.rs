@@ -17,6 +17,7 @@ pub mod image;
 pub mod memory;
 mod meters;
 pub mod outgoing;
+pub mod running;
 pub mod sandbox;
 pub mod sockets;
 pub mod spec;
@@ -45,6 +46,7 @@ use crate::runtime::image::source::Sources;
 use crate::runtime::memory::{NodeMeter, resident};
 use crate::runtime::outgoing::Gateway;
 use crate::runtime::sandbox::linker::Linkers;
+use crate::runtime::worker::parent::IsolatedTask;
 
 pub use capacity::Capacity;
 pub use endpoint::{NoEndpoint, TASK_ENDPOINT, TaskEndpoint};
@@ -52,8 +54,9 @@ pub use guest::handler::Handler;
 pub use guest::http::{BoxError, HandlerError, RequestBody, ResponseBody};
 pub use image::ImageSummary;
 pub use memory::MemoryUse;
+pub use running::RunningTask;
 pub use spec::{Binding, ContainerSpec, GuestKind, LogSink, Report, Stream, TaskSpec};
-pub use task::RunningTask;
+pub use worker::parent::WorkerConfig;
 
 /// How this node runs guests. Made once at start by `cli`.
 #[derive(Clone, Debug)]
@@ -71,6 +74,8 @@ pub struct RuntimeConfig {
     /// Fewer instances than the machine could hold.
     pub instances_max: Option<u32>,
     pub compile: CompileIn,
+    /// Each task in a process of its own; absent: all in this one.
+    pub isolate: Option<WorkerConfig>,
 }
 
 /// Where images are compiled.
@@ -113,6 +118,9 @@ pub struct Node {
     /// What tasks may hold together, and what they do.
     memory_bytes: u64,
     memory: NodeMeter,
+    /// What workers are told of this node.
+    config: RuntimeConfig,
+    isolate: Option<Arc<WorkerConfig>>,
     /// Where the loops of tasks run: above the guests' priority, so that a stop is never behind a spinning guest.
     control: Handle,
     guests: GuestThreads,
@@ -142,16 +150,17 @@ impl Runtime {
         let engine = |error| RuntimeError::Engine(capacity, error);
         let engines = Engines::new(&capacity).map_err(engine)?;
         let linkers = Linkers::new(&engines).map_err(engine)?;
-        let compiler = Compiler::new(&config.data_dir, config.compile)
+        let compiler = Compiler::new(&config.data_dir, config.compile.clone())
             .map_err(|source| RuntimeError::DataDir { path: config.data_dir.clone(), source })?;
         tracing::info!(%capacity, pagemap_scan = engines.pagemap_scan, "this node can hold");
         let node = Node {
             capacity,
             memory_bytes: config.memory_bytes,
             memory: NodeMeter::default(),
+            isolate: config.isolate.clone().map(Arc::new),
             cpu: CpuScheduler::new(config.cores, &control),
             images: Images::new(
-                Sources::new(config.aliases, config.image_dir),
+                Sources::new(config.aliases.clone(), config.image_dir.clone()),
                 Loader::new(engines.clone(), linkers, Arc::new(compiler)),
             ),
             permits: Permits::new(&capacity),
@@ -162,6 +171,7 @@ impl Runtime {
             logs,
             gateway,
             pressure: Arc::default(),
+            config,
         };
         Ok(Runtime { node: Arc::new(node) })
     }
@@ -195,6 +205,15 @@ impl Runtime {
 
     /// Starts a task. The receiver never misses a report, and closes after [`Report::Ended`].
     pub fn run(&self, spec: TaskSpec) -> (RunningTask, mpsc::Receiver<Report>) {
-        task::start(&self.node, spec)
+        match &self.node.isolate {
+            None => {
+                let (task, reports) = task::start(&self.node, spec);
+                (task.into(), reports)
+            }
+            Some(config) => {
+                let (task, reports) = IsolatedTask::start(&self.node, Arc::clone(config), spec);
+                (task.into(), reports)
+            }
+        }
     }
 }

@@ -54,6 +54,7 @@ pub async fn measure(extent: &Extent) -> Result<Vec<Row>, Failure> {
         image_dir: None,
         instances_max: Some(64),
         compile: CompileIn::Process,
+        isolate: None,
     };
     let network = Table::default();
     let runtime = Runtime::start(config, Arc::new(Silence), Arc::new(NoEndpoint), network.clone())?;

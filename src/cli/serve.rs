@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::client::default_region;
@@ -62,12 +62,23 @@ pub struct ServerOptions {
     /// Instances that may live at once [default: what the machine can hold].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub instances_max: Option<u32>,
+    /// `process` gives each task a process of its own, under a filter of system calls and, as root, its own user: slower to
+    /// start, for guests whose authors nobody knows.
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub isolate: Option<Isolation>,
     /// Seconds that tasks have to stop in when the server is told to.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub drain_timeout: u64,
     /// How the server's log is written.
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,
+}
+
+/// How tasks are kept apart beyond WebAssembly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Isolation {
+    /// One worker process for each task.
+    Process,
 }
 
 /// `NAME=FILE`.

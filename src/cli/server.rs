@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use crate::api::context::IdSource;
 use crate::api::{Api, ApiError};
 use crate::cli::local_api::LocalEndpoints;
-use crate::cli::serve::ServerOptions;
+use crate::cli::serve::{Isolation, ServerOptions};
 use crate::cli::{Failure, data_dir, predecessor};
 use crate::control::{self, Control, Ids, LogsSink, RuntimeHost};
 use crate::front::{BindError, CONNECTIONS_MAX, Front, FrontConfig, OpenPort, Services};
@@ -21,7 +21,7 @@ use crate::identity::AccessKeys;
 use crate::model::{BootId, NodeConfig, Scope, Settings, StartFailure, TaskId, Timestamp};
 use crate::network::Table;
 use crate::proxy::Proxy;
-use crate::runtime::{CompileIn, GuestKind, NoEndpoint, Runtime, RuntimeConfig};
+use crate::runtime::{CompileIn, GuestKind, NoEndpoint, Runtime, RuntimeConfig, WorkerConfig};
 use crate::store::{BackendError, Key, Store};
 use crate::telemetry::Logs;
 
@@ -31,6 +31,9 @@ const MEMORY_PERCENT: u64 = 80;
 const CONNECTIONS_DRAIN: Duration = Duration::from_secs(5);
 /// How long a listener's own port may take to be opened.
 const BOUND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The users that workers become where the server is root: 65,536 of them, far above those that systems give away.
+const WORKER_USER_FIRST: u32 = 0x7000_0000;
 
 /// The running server.
 pub struct Server {
@@ -85,7 +88,7 @@ impl Server {
         let network = Table::default();
         let sink = Arc::new(LogsSink { logs: logs.clone(), clock: Arc::clone(&clock) });
         let runtime_config = RuntimeConfig {
-            data_dir,
+            data_dir: data_dir.clone(),
             cores: config.cores,
             memory_bytes: config.memory_bytes,
             aliases: aliases(options)?,
@@ -96,6 +99,7 @@ impl Server {
                     .map_err(|error| Failure::new("cannot find this program's own file").caused_by(error))?,
                 argument: String::from("compile-image"),
             },
+            isolate: workers(options, &data_dir)?,
         };
         let runtime = Runtime::start(runtime_config, sink, Arc::new(NoEndpoint), network.clone())
             .map_err(|error| Failure::new("cannot start the runtime").caused_by(error))?;
@@ -245,6 +249,17 @@ fn access_keys(options: &ServerOptions) -> Result<AccessKeys, Failure> {
         .next("Name a file of access keys with --access-keys FILE, or listen on 127.0.0.1."));
     }
     Ok(keys)
+}
+
+/// How each task gets a process of its own, where that is asked for.
+fn workers(options: &ServerOptions, data_dir: &Path) -> Result<Option<WorkerConfig>, Failure> {
+    let Some(Isolation::Process) = options.isolate else { return Ok(None) };
+    let socket_dir = data_dir.join("workers");
+    data_dir::create(&socket_dir)?;
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::new("cannot find this program's own file").caused_by(error))?;
+    let first_user = rustix::process::geteuid().is_root().then_some(WORKER_USER_FIRST);
+    Ok(Some(WorkerConfig { program, argument: String::from("task-worker"), socket_dir, first_user }))
 }
 
 fn settings(options: &ServerOptions) -> Result<Settings, Failure> {

@@ -140,6 +140,12 @@ impl Table {
         Ok(Address { lease: Arc::new(Lease { ip, task, table: self.clone() }) })
     }
 
+    /// Gives `task` an address that another table has given it: that of its server, in a worker process.
+    pub fn adopt(&self, ip: Ipv4Addr, task: TaskId) -> Address {
+        self.state.write().tenants.insert(ip, task);
+        Address { lease: Arc::new(Lease { ip, task, table: self.clone() }) }
+    }
+
     /// Makes the real socket known as `port` of `address`.
     pub fn publish(
         &self,

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 
 use crate::model::TaskId;
 use crate::runtime::guest::http::{RequestBody, ResponseBody};
@@ -33,9 +33,13 @@ pub struct NoEndpoint;
 
 impl TaskEndpoint for NoEndpoint {
     fn call(&self, _: TaskId, _: Request<RequestBody>) -> BoxFuture<'static, Response<ResponseBody>> {
-        let body = Full::from("there is no agent here\n").map_err(|never| match never {}).boxed_unsync();
-        let mut response = Response::new(body);
-        *response.status_mut() = hyper::StatusCode::NOT_FOUND;
-        Box::pin(std::future::ready(response))
+        Box::pin(std::future::ready(answer(StatusCode::NOT_FOUND, "there is no agent here\n")))
     }
+}
+
+/// An answer of one line.
+pub fn answer(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
+    let mut response = Response::new(Full::from(text).map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = status;
+    response
 }

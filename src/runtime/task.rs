@@ -29,9 +29,9 @@ use crate::runtime::sockets::TaskNetwork;
 use crate::runtime::spec::{Binding, ContainerSpec, GuestKind, Report, TaskSpec};
 use crate::runtime::task::orders::{Halt, Orders};
 
-/// A task that was started. A cheap handle; dropping it does not stop the task.
+/// A task that was started in this process: `RunningTask` says what its methods do.
 #[derive(Clone)]
-pub struct RunningTask {
+pub struct LocalTask {
     shared: Arc<Shared>,
 }
 
@@ -43,35 +43,27 @@ struct Shared {
     handlers: Mutex<HashMap<String, Handler>>,
 }
 
-impl RunningTask {
-    /// Asks politely: handlers finish what they have, programs see the end of their standard input; what still runs
-    /// after its `stop_timeout` is cut off.
+impl LocalTask {
     pub fn stop(&self) {
         self.shared.stop.cancel();
     }
 
-    /// Starts a container that waits, or one that has stopped. To be called again only after that one's
-    /// `ContainerStopped` was received; what runs or is about to goes on. After `stop`, `kill` or `finish` nothing starts.
     pub fn start_container(&self, container: &str) {
         self.shared.orders.start(container);
     }
 
-    /// Asks one container politely, as [`RunningTask::stop`] asks all; the task goes on.
     pub fn stop_container(&self, container: &str) {
         self.shared.orders.stop(container);
     }
 
-    /// No start comes any more: a held task ends as soon as nothing of it runs.
     pub fn finish(&self) {
         self.shared.orders.finish();
     }
 
-    /// Cuts everything off.
     pub fn kill(&self) {
         self.shared.kill.cancel();
     }
 
-    /// The handler of this container, once it started and until it stopped.
     pub fn handler(&self, container: &str) -> Option<Handler> {
         self.shared.handlers.lock().get(container).cloned()
     }
@@ -88,7 +80,7 @@ impl RunningTask {
 }
 
 /// Reports of a task with so many containers, each started once: none is ever waited for, and none is lost.
-fn reports_max(containers: usize) -> usize {
+pub fn reports_max(containers: usize) -> usize {
     const OF_PULL: usize = 2;
     const RESOLVED: usize = 1;
     OF_PULL + RESOLVED * containers + reports_to_come_max(containers)
@@ -103,7 +95,7 @@ fn reports_to_come_max(containers: usize) -> usize {
 }
 
 /// See [`crate::runtime::Runtime::run`].
-pub fn start(node: &Arc<Node>, spec: TaskSpec) -> (RunningTask, mpsc::Receiver<Report>) {
+pub fn start(node: &Arc<Node>, spec: TaskSpec) -> (LocalTask, mpsc::Receiver<Report>) {
     let (sender, receiver) = mpsc::channel(reports_max(spec.containers.len()));
     let shared = Arc::new(Shared {
         stop: CancellationToken::new(),
@@ -114,7 +106,7 @@ pub fn start(node: &Arc<Node>, spec: TaskSpec) -> (RunningTask, mpsc::Receiver<R
     });
     let life = Life { node: Arc::clone(node), shared: Arc::clone(&shared), reports: Reports(sender) };
     node.control.spawn(life.live(spec));
-    (RunningTask { shared }, receiver)
+    (LocalTask { shared }, receiver)
 }
 
 #[derive(Clone)]

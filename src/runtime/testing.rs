@@ -62,6 +62,7 @@ impl TestNode {
             image_dir: None,
             instances_max: Some(64),
             compile: CompileIn::Process,
+            isolate: None,
         };
         change(&mut config);
         let logs = Arc::new(KeptLogs::default());

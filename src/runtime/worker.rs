@@ -12,3 +12,5 @@
 pub mod http;
 pub mod lockdown;
 pub mod protocol;
+pub mod child;
+pub mod parent;

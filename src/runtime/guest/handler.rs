@@ -34,6 +34,7 @@ use crate::runtime::guest::instance::Instance;
 use crate::runtime::image::load::Image;
 use crate::runtime::memory::{Admission, Reservation};
 use crate::runtime::sandbox::Sandbox;
+use crate::runtime::worker::parent::IsolatedHandler;
 
 /// Requests of one container that wait for a slot of the node: as many as may wait for memory (`Admission`).
 const WAITING_MAX: usize = 1024;
@@ -44,7 +45,20 @@ const WAIT_MAX: Duration = Duration::from_secs(20);
 /// call says [`HandlerError::NotRunning`].
 #[derive(Clone)]
 pub struct Handler {
-    shared: Weak<Shared>,
+    place: Place,
+}
+
+#[derive(Clone)]
+enum Place {
+    Here(Weak<Shared>),
+    /// In the process of its task.
+    Apart(IsolatedHandler),
+}
+
+impl From<IsolatedHandler> for Handler {
+    fn from(handler: IsolatedHandler) -> Handler {
+        Handler { place: Place::Apart(handler) }
+    }
 }
 
 /// The container's own hold on it: with this the container ends.
@@ -91,7 +105,10 @@ impl Handler {
     /// Gives the request to an instance of the component. Waits, bounded, while the node or the task's memory is full.
     /// Dropping the future, or the response's body before its end, cancels the guest.
     pub async fn call(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, HandlerError> {
-        let shared = self.shared.upgrade().ok_or(HandlerError::NotRunning)?;
+        let shared = match &self.place {
+            Place::Here(shared) => shared.upgrade().ok_or(HandlerError::NotRunning)?,
+            Place::Apart(handler) => return handler.call(request).await,
+        };
         // The token first: a stop that comes after it waits for this request.
         let in_flight = shared.open.token();
         if shared.open.is_closed() {
@@ -109,6 +126,16 @@ impl Handler {
         let mut work = Work::begin(&shared, seat, request, sender, in_flight);
         let response = work.head(head).await?;
         Ok(respond(&shared, response, work, has_body))
+    }
+}
+
+#[cfg(test)]
+impl Handler {
+    fn local(&self) -> Option<Arc<Shared>> {
+        match &self.place {
+            Place::Here(shared) => shared.upgrade(),
+            Place::Apart(_) => None,
+        }
     }
 }
 
@@ -132,7 +159,7 @@ impl HandlerContainer {
     }
 
     pub fn handler(&self) -> Handler {
-        Handler { shared: Arc::downgrade(&self.shared) }
+        Handler { place: Place::Here(Arc::downgrade(&self.shared)) }
     }
 
     /// Waits to be stopped, lets what is in flight finish within `stop_timeout`, and cuts off the rest. When this returns, no

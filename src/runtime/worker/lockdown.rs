@@ -22,6 +22,8 @@ use seccompiler::{
 pub enum LockdownError {
     #[error("cannot set a limit of the kernel")]
     Limit(#[from] rustix::io::Errno),
+    #[error("cannot read /proc/self/status")]
+    Status(#[source] io::Error),
     #[error("cannot become user {user}")]
     User {
         user: u32,
@@ -35,9 +37,9 @@ pub enum LockdownError {
 /// What this process may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// What the process itself may allocate, beside the linear memories, which are mappings of their own and counted by
-    /// the meter. The kernel counts private writable memory (`RLIMIT_DATA`).
-    pub data_bytes: u64,
+    /// Writable memory that the process may map beyond what it has mapped now (`RLIMIT_DATA`, which counts mappings and not
+    /// what is resident): the linear memories that its task may grow, and what the host allocates for them.
+    pub more_data_bytes: u64,
     /// Sockets, files and what the runtime itself has open.
     pub open_files: u64,
     /// As root only: the user and group that the process becomes.
@@ -55,7 +57,7 @@ pub fn lock_down(limits: &Limits) -> Result<(), LockdownError> {
     let both = |value| Rlimit { current: Some(value), maximum: Some(value) };
     setrlimit(Resource::Core, both(0))?;
     setrlimit(Resource::Nofile, both(limits.open_files))?;
-    setrlimit(Resource::Data, both(limits.data_bytes))?;
+    setrlimit(Resource::Data, both(mapped_data_bytes()?.saturating_add(limits.more_data_bytes)))?;
     setrlimit(Resource::Msgqueue, both(0))?;
     setrlimit(Resource::Memlock, both(0))?;
     if let Some(user) = limits.user {
@@ -64,6 +66,14 @@ pub fn lock_down(limits: &Limits) -> Result<(), LockdownError> {
     // Changing the user took the process's own `/proc` entries away from it, which `/proc/self/fd` needs.
     set_dumpable_behavior(DumpableBehavior::Dumpable)?;
     filter()
+}
+
+/// Writable memory that this process has mapped, pools included: `VmData` of `/proc/self/status`, in kB.
+fn mapped_data_bytes() -> Result<u64, LockdownError> {
+    let status = std::fs::read_to_string("/proc/self/status").map_err(LockdownError::Status)?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.map(|kib| kib << 10).ok_or_else(|| LockdownError::Status(io::Error::other("it has no VmData")))
 }
 
 /// Through the C library, because the kernel's own call changes one thread only.

@@ -3,12 +3,14 @@
 //! A frame is its length (four bytes, big-endian) and one message. The worker is not trusted: it may have been taken over
 //! by its guest. So frames are bounded before they are read, and nothing that it says is about any task but its own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::model::Usage;
 use crate::runtime::spec::{Report, Stream};
 
 /// A report of ten containers, or one line of a log at its longest, with room for JSON's escapes.
@@ -58,7 +60,7 @@ pub enum ToWorker<Order> {
 
 /// The worker's messages.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum FromWorker<Used> {
+pub enum FromWorker {
     /// It is locked down, and starts the task.
     Ready,
     Report(Report),
@@ -70,6 +72,13 @@ pub enum FromWorker<Used> {
     Used(Used),
     /// It cannot run the task at all.
     Failed(String),
+}
+
+/// What a task and each of its containers have used.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Used {
+    pub task: Usage,
+    pub containers: BTreeMap<String, Usage>,
 }
 
 /// How often a worker tells what its task has used.

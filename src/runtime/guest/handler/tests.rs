@@ -23,7 +23,7 @@ async fn a_fresh_instance_counts_from_one_and_a_kept_one_goes_on() {
         for count in counts {
             assert_eq!(running.get("/count").await.unwrap().1.trim(), count, "{image}");
             // An instance of WASI 0.3 comes back after its client has all: the next request must not be faster.
-            let shared = running.task.handler("main").unwrap().shared.upgrade().unwrap();
+            let shared = running.task.handler("main").unwrap().local().unwrap();
             while !shared.open.is_empty() {
                 tokio::task::yield_now().await;
             }
