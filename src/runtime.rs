@@ -38,7 +38,7 @@ use crate::network::Table;
 use crate::runtime::capacity::{Permits, Readings};
 use crate::runtime::compile::Compiler;
 use crate::runtime::cpu::CpuScheduler;
-use crate::runtime::engine::Engines;
+use crate::runtime::engine::{EngineKind, Engines};
 use crate::runtime::guest::GuestThreads;
 use crate::runtime::image::Images;
 use crate::runtime::image::load::Loader;
@@ -186,6 +186,13 @@ impl Runtime {
         let (budget_bytes, held_bytes) = (self.node.memory_bytes, self.node.memory.held());
         let resident_bytes = if held_bytes > budget_bytes / 2 { resident() } else { held_bytes };
         MemoryUse { budget_bytes, held_bytes, resident_bytes }
+    }
+
+    /// Slots for instances that are taken now.
+    pub fn instances(&self) -> usize {
+        let free = |kind| self.node.permits.free(kind);
+        let kinds = [EngineKind::Sequential, EngineKind::Concurrent, EngineKind::OnDemand];
+        (self.node.capacity.instances() as usize).saturating_sub(kinds.into_iter().map(free).sum())
     }
 
     /// What can be named as an image without a file: aliases and what is built in. Reads the files of aliases.

@@ -24,6 +24,7 @@ mod e2e {
     mod corpus;
     mod exits;
     mod guests;
+    mod hostile;
     mod images;
     mod keys;
     mod protocol;

@@ -72,7 +72,12 @@ impl LocalEndpoints {
             .iter()
             .map(|(arn, address)| json!({"listenerArn": arn.as_str(), "address": address.to_string()}))
             .collect();
-        json!({"capacity": self.runtime.capacity().to_string(), "listeners": listeners})
+        json!({
+            "capacity": self.runtime.capacity().to_string(),
+            "instances": self.runtime.instances(),
+            "memoryHeldBytes": self.runtime.memory_use().held_bytes,
+            "listeners": listeners,
+        })
     }
 }
 

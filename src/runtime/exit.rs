@@ -27,6 +27,10 @@ pub fn of_error(error: &wasmtime::Error, memory_refused: bool) -> Exit {
     if error.downcast_ref::<OutOfMemory>().is_some() {
         return Exit::OutOfMemory;
     }
+    // The collector's heap grows through the limiter like any memory; of a refusal it tells only its own kind of error.
+    if memory_refused && error.downcast_ref::<wasmtime::GcHeapOutOfMemory<()>>().is_some() {
+        return Exit::OutOfMemory;
+    }
     match error.downcast_ref::<WasmTrap>() {
         Some(WasmTrap::OutOfFuel) => Exit::OutOfFuel,
         Some(WasmTrap::UnreachableCodeReached | WasmTrap::AllocationTooLarge) if memory_refused => Exit::OutOfMemory,
