@@ -28,6 +28,9 @@ use crate::runtime::spec::{LogSink, Stream};
 const POLL_FUEL: u64 = 1_000_000;
 /// What one host call may make the host copy. The largest that a well-meant guest does is a chunk of 1 MiB of a body.
 const HOST_CALL_BYTES_MAX: usize = 16 << 20;
+/// Random bytes of one call: the host makes them in one go, and copies them. wasmtime's default of 64 MiB is 0.2 s during
+/// which the guest cannot be interrupted, and memory that nobody counts.
+const RANDOM_BYTES_MAX: u64 = 1 << 20;
 /// Handles (streams, requests, sockets, headers) that a guest may hold: some 100 bytes each on the host.
 const RESOURCES_MAX: usize = 65_536;
 /// Headers of one message, as the host keeps them: the proxies in front allow 64 KiB.
@@ -115,7 +118,8 @@ impl Sandbox {
             .stdout(self.output(Stream::Stdout))
             .stderr(self.output(Stream::Stderr))
             // Files are read on threads that may wait; a guest's own thread serves others.
-            .allow_blocking_current_thread(false);
+            .allow_blocking_current_thread(false)
+            .max_random_size(RANDOM_BYTES_MAX);
         sockets::configure(&self.network, &mut builder);
         let mut wasi = builder.build_p1();
         wasi.ctx().table.set_max_capacity(RESOURCES_MAX);

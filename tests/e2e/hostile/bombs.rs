@@ -132,6 +132,8 @@ async fn compilers_that_do_not_come_back() {
     let mut ground = Ground::new().await;
     let many = format!("file://{}", file.display());
     ground.stopped_while_pulled("900,000 functions to compile", &many).await;
-    ground.stopped_while_pulled("ten million instances in one", &crate::e2e::definitions::guest("attacks/instance-bomb")).await;
+    ground
+        .stopped_while_pulled("ten million instances in one", &crate::e2e::definitions::guest("attacks/instance-bomb"))
+        .await;
     ground.end().await;
 }

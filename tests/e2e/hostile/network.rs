@@ -64,8 +64,20 @@ fn own_address() -> Option<IpAddr> {
 /// Every way to write "this machine" that a kernel, a resolver or a library may understand.
 fn this_machine(port: u16) -> Vec<String> {
     let hosts = [
-        "127.0.0.1", "0.0.0.0", "127.0.0.53", "127.0.1.1", "127.1.2.3", "127.255.255.254", "127.64.0.0", "[::1]", "[::]",
-        "[::ffff:127.0.0.1]", "[::ffff:0.0.0.0]", "[::127.0.0.1]", "[::ffff:0:127.0.0.1]", "[64:ff9b::7f00:1]",
+        "127.0.0.1",
+        "0.0.0.0",
+        "127.0.0.53",
+        "127.0.1.1",
+        "127.1.2.3",
+        "127.255.255.254",
+        "127.64.0.0",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:0.0.0.0]",
+        "[::127.0.0.1]",
+        "[::ffff:0:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
     ];
     let mut all: Vec<String> = hosts.iter().map(|host| format!("{host}:{port}")).collect();
     all.extend(own_address().map(|ip| SocketAddr::new(ip, port).to_string()));
@@ -110,12 +122,15 @@ async fn addresses_of_others() {
     held(&mut ground, "connect to a port that a task does not offer", "connect", &unmapped).await;
 
     let mut others = vec![format!("{address}:7000"), format!("{address}:7001"), format!("[::ffff:{address}]:7001")];
-    others.extend(["127.64.0.0:7000", "169.254.170.2:80", "192.0.2.1:80", "[fe80::1]:80", "[2001:db8::1]:80"].map(String::from));
+    others.extend(
+        ["127.64.0.0:7000", "169.254.170.2:80", "192.0.2.1:80", "[fe80::1]:80", "[2001:db8::1]:80"].map(String::from),
+    );
     others.extend(own_address().map(|ip| SocketAddr::new(ip, api).to_string()));
     held(&mut ground, "bind what belongs to others", "bind", &others).await;
     held(&mut ground, "take another's address as source", "forge", &others).await;
 
-    let urls: Vec<String> = machine.iter().chain(&unmapped).chain(&elsewhere).map(|to| format!("http://{to}/")).collect();
+    let urls: Vec<String> =
+        machine.iter().chain(&unmapped).chain(&elsewhere).map(|to| format!("http://{to}/")).collect();
     held(&mut ground, "the same over wasi:http", "request", &urls).await;
     trap.is_untouched("wasi:http");
     let tricks = [
@@ -128,7 +143,16 @@ async fn addresses_of_others() {
         String::from("http://metadata.google.internal/computeMetadata/v1/"),
     ];
     held(&mut ground, "metadata of the cloud over wasi:http", "request", &tricks).await;
-    let names = ["localhost", "127.0.0.1", "2130706433", "0x7f.1", "0177.0.0.1", "::1", "169.254.169.254", "host.coracle.internal"];
+    let names = [
+        "localhost",
+        "127.0.0.1",
+        "2130706433",
+        "0x7f.1",
+        "0177.0.0.1",
+        "::1",
+        "169.254.169.254",
+        "host.coracle.internal",
+    ];
     held(&mut ground, "names of this machine", "names", &names.map(String::from)).await;
     trap.is_untouched("a name");
     ground.end().await;
@@ -141,18 +165,23 @@ async fn this_machine_is_not_outside() {
     let trap = Trap::lay();
     let mut targets = this_machine(trap.port);
     targets.extend(this_machine(ground.server.address.port()));
-    targets.extend(ELSEWHERE.iter().filter(|to| to.contains("fe80") || to.contains("169.254")).map(ToString::to_string));
+    targets
+        .extend(ELSEWHERE.iter().filter(|to| to.contains("fe80") || to.contains("169.254")).map(ToString::to_string));
     let urls: Vec<String> = targets.iter().map(|to| format!("http://{to}/")).collect();
-    for (name, mode, arguments) in
-        [("connect to this machine, with a public address", "connect", targets), ("request of this machine, with a public address", "request", urls)]
-    {
+    for (name, mode, arguments) in [
+        ("connect to this machine, with a public address", "connect", targets),
+        ("request of this machine, with a public address", "request", urls),
+    ] {
         let mut command = vec![mode];
         command.extend(arguments.iter().map(String::as_str));
         let attack = Attack { name, image: "hostile", command: &[], end: End::Held };
         let definition = ground.server.register(single("attacker", &guest("hostile"), &command)).await;
         let network = json!({"awsvpcConfiguration": {"subnets": ["subnet-1"], "assignPublicIp": "ENABLED"}});
         ground
-            .attack_as(&attack, json!({"taskDefinition": definition, "launchType": "FARGATE", "networkConfiguration": network}))
+            .attack_as(
+                &attack,
+                json!({"taskDefinition": definition, "launchType": "FARGATE", "networkConfiguration": network}),
+            )
             .await;
         trap.is_untouched(name);
     }
@@ -166,7 +195,8 @@ async fn the_ports_of_the_node() {
     let api = ground.server.address.port().to_string();
     let attack = Attack { name: "listen on the API's port", image: "echo", command: &[], end: End::Endless };
     ground.attack_with(&attack, single("attacker", &guest("echo"), &[&api, "udp"])).await;
-    let attack = Attack { name: "look for the host's environment", image: "hostile", command: &["environment"], end: End::Held };
+    let attack =
+        Attack { name: "look for the host's environment", image: "hostile", command: &["environment"], end: End::Held };
     ground.attack(&attack).await;
     ground.end().await;
 }

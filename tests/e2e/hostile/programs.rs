@@ -5,12 +5,7 @@ use super::ground::{Attack, End, Ground};
 const OUT_OF_MEMORY: &str = "OutOfMemoryError: Container killed due to memory usage";
 const UNREACHABLE: &str = "`unreachable`";
 
-const fn attack(
-    name: &'static str,
-    image: &'static str,
-    command: &'static [&'static str],
-    end: End,
-) -> Attack {
+const fn attack(name: &'static str, image: &'static str, command: &'static [&'static str], end: End) -> Attack {
     Attack { name, image, command, end }
 }
 
@@ -22,7 +17,12 @@ const MEMORY: &[Attack] = &[
     attack("sixteen memories of 64 MiB", "attacks/many-memories", &[], End::Stopped(137, OUT_OF_MEMORY)),
     attack("a 64-bit memory of 2^64 bytes", "attacks/memory64", &[], End::Stopped(137, OUT_OF_MEMORY)),
     attack("fill the collected heap", "attacks/gc-hog", &[], End::Stopped(137, OUT_OF_MEMORY)),
-    attack("a list of random bytes of 2^40", "hostile", &["random", "1099511627776"], End::Stopped(134, "exceeds limit")),
+    attack(
+        "a list of random bytes of 2^40",
+        "hostile",
+        &["random", "1099511627776"],
+        End::Stopped(134, "exceeds limit"),
+    ),
     attack("recurse for ever", "hog", &["recurse"], End::Stopped(139, "call stack exhausted")),
 ];
 
@@ -32,8 +32,18 @@ const HANDLES: &[Attack] = &[
     attack("100,000 timers", "hostile", &["fork", "timers", "100000"], End::Stopped(134, "resource table")),
     attack("100,000 headers' tables", "hostile", &["fork", "fields", "100000"], End::Stopped(134, "resource table")),
     attack("100,000 requests", "hostile", &["fork", "requests", "100000"], End::Stopped(134, "resource table")),
-    attack("100,000 responses with bodies", "hostile", &["fork", "bodies", "100000"], End::Stopped(134, "resource table")),
-    attack("100,000 streams of standard output", "hostile", &["fork", "streams", "100000"], End::Stopped(134, "resource table")),
+    attack(
+        "100,000 responses with bodies",
+        "hostile",
+        &["fork", "bodies", "100000"],
+        End::Stopped(134, "resource table"),
+    ),
+    attack(
+        "100,000 streams of standard output",
+        "hostile",
+        &["fork", "streams", "100000"],
+        End::Stopped(134, "resource table"),
+    ),
     attack("100,000 networks", "hostile", &["fork", "networks", "100000"], End::Stopped(134, "resource table")),
     attack("resources of its own without end", "attacks/hoard-resources", &[], End::Stopped(134, "handle limit")),
     attack("polls of 30,000 timers", "hostile", &["poll", "30000"], End::Stopped(0, "")),

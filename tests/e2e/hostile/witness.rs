@@ -38,7 +38,11 @@ impl Witness {
             while !stopped.load(Ordering::Relaxed) {
                 let begun = Instant::now();
                 let answer = once(address, get(&host, "/plain")).await;
-                seen.note("the neighbour", begun, answer.status.is_success() && answer.text().starts_with("Hello from "));
+                seen.note(
+                    "the neighbour",
+                    begun,
+                    answer.status.is_success() && answer.text().starts_with("Hello from "),
+                );
                 let begun = Instant::now();
                 let answer = once(address, ecs_request("ListClusters", "{}")).await;
                 seen.note("the API", begun, answer.status.is_success());
