@@ -190,8 +190,11 @@ impl Ground {
     }
 
     pub fn row(&mut self, name: &str, outcome: &str, why: &str) {
-        // Where the files lie is nobody's business, and long.
-        let why = why.replace(concat!(env!("CARGO_MANIFEST_DIR"), "/guest-examples/prebuilt/"), "");
+        // Where the image lies is long, and nobody's business.
+        let why = match (why.split_once("image '"), why.split_once("': ")) {
+            (Some((kind, _)), Some((_, what))) => format!("{kind}{what}"),
+            _ => why.to_owned(),
+        };
         self.rows.push([name.to_owned(), outcome.to_owned(), why.chars().take(160).collect()]);
     }
 
