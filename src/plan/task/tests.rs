@@ -46,6 +46,7 @@ pub(crate) fn task(id: u128) -> Task {
         stop_code: None,
         stopped_reason: None,
         usage: None,
+        protection: None,
     }
 }
 
@@ -61,6 +62,8 @@ fn container(name: &str) -> Container {
         reason: None,
         network_bindings: vec![],
         is_handler: None,
+        started_at: None,
+        finished_at: None,
     }
 }
 
