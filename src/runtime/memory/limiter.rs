@@ -15,11 +15,11 @@ use super::{MemoryMeter, OutOfMemory, Reservation};
 /// What an element of a table takes: wasmtime keeps a pointer for a function reference, and less for others.
 const TABLE_ELEMENT_BYTES: u64 = 8;
 /// Core instances in a store: a component of the WebAssembly toolchains has 3 to 10; composed ones a few dozen.
-const INSTANCES_MAX: usize = 100;
+pub const MAX_INSTANCES: usize = 100;
 /// Tables in a store: at most one or two for each core instance.
-const TABLES_MAX: usize = 200;
+pub const MAX_TABLES: usize = 200;
 /// Linear memories in a store: at most one for each core instance.
-const MEMORIES_MAX: usize = 100;
+pub const MAX_MEMORIES: usize = 100;
 
 /// What the engine's allocator can hold at most. A growth beyond it fails normally.
 #[derive(Clone, Copy, Debug)]
@@ -130,15 +130,15 @@ impl ResourceLimiter for MemoryLimiter {
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        MAX_INSTANCES
     }
 
     fn tables(&self) -> usize {
-        TABLES_MAX
+        MAX_TABLES
     }
 
     fn memories(&self) -> usize {
-        MEMORIES_MAX
+        MAX_MEMORIES
     }
 }
 

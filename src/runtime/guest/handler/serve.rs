@@ -166,10 +166,37 @@ impl Body for Signalling {
     }
 }
 
-/// A response that HTTP allows a server to give.
+/// Headers of a response: as much as the listeners in front accept of a request. Clients and proxies take less.
+const HEADERS_BYTES_MAX: usize = 64 << 10;
+
+/// A response that HTTP allows a server to give, and that clients take.
 pub(super) fn check<B>(response: &Response<B>) -> Result<(), HandlerError> {
+    let headers = response.headers().iter();
+    let bytes: usize = headers.map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > HEADERS_BYTES_MAX {
+        let message = format!("its headers have {bytes} bytes, and {HEADERS_BYTES_MAX} at most are passed on");
+        return Err(HandlerError::InvalidResponse(message));
+    }
     if response.status().as_u16() < 200 || response.status().as_u16() > 599 {
         return Err(HandlerError::InvalidResponse(format!("its status is {}", response.status().as_u16())));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_has_a_final_status_and_headers_that_clients_take() {
+        let response =
+            |status: u16, bytes: usize| Response::builder().status(status).header("a", "x".repeat(bytes)).body(());
+        assert_eq!(check(&response(200, 60_000).unwrap()), Ok(()));
+        for (status, bytes, text) in [(101, 1, "status"), (999, 1, "status"), (200, 70_000, "70001 bytes")] {
+            let Err(HandlerError::InvalidResponse(message)) = check(&response(status, bytes).unwrap()) else {
+                panic!("{status} with {bytes} bytes was passed on");
+            };
+            assert!(message.contains(text), "{message}");
+        }
+    }
 }
