@@ -9,7 +9,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::model::Exit;
 use crate::model::exit::{Trap, TrapKind};
-use crate::runtime::memory::OutOfMemory;
+use crate::runtime::memory::{Crowded, OutOfMemory};
 use crate::runtime::sandbox::RESOURCES_MAX;
 
 /// A guest's message is cut here: it ends in a `reason` of 1,024 characters, and in one line of a log.
@@ -26,7 +26,7 @@ pub fn of_error(error: &wasmtime::Error, memory_refused: bool) -> Exit {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return Exit::Returned { code: code_of(exit.0) };
     }
-    if error.downcast_ref::<OutOfMemory>().is_some() {
+    if error.is::<OutOfMemory>() || error.is::<Crowded>() {
         return Exit::OutOfMemory;
     }
     // The collector's heap grows through the limiter like any memory; of a refusal it tells only its own kind of error.

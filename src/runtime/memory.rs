@@ -16,7 +16,7 @@ mod limiter;
 mod meter;
 mod node;
 
-pub use admission::{Admission, AdmissionError, Reservation};
+pub use admission::{Admission, AdmissionError, Crowded, Reservation};
 pub use limiter::{MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES, MemoryLimiter, Slots};
 pub use meter::{Level, MemoryMeter, NodeMeter, OutOfMemory};
 pub use node::{MemoryUse, resident};

@@ -117,7 +117,7 @@ impl Sandbox {
             _live: Live::begin(&self.instances),
         };
         let mut store = Store::new(engine, guest);
-        store.limiter(|guest| &mut guest.memory);
+        store.limiter_async(|guest| &mut guest.memory);
         store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
         // Of its own resources, and of the streams and tasks of WASI 0.3, as of ours.
         store.set_max_component_handles(RESOURCES_MAX);

@@ -19,6 +19,7 @@ use crate::runtime::guest::handler::{HeadSender, Seat, Shared};
 use crate::runtime::guest::http::HandlerError;
 use crate::runtime::guest::instance::{Exports, Failed, Instance};
 use crate::runtime::guest::log_trap;
+use crate::runtime::memory::Crowded;
 use crate::runtime::sandbox::Guest;
 use crate::runtime::sandbox::stdio::Stdin;
 
@@ -53,7 +54,9 @@ pub(super) async fn serve(
     match called {
         Ok(()) => {
             settle(&outcome, Ok(()));
-            if let Some(idle) = shared.idle.as_ref().filter(|_| !shared.open.is_closed()) {
+            // Where others wait for its memory it is not kept.
+            let may_keep = !shared.open.is_closed() && !shared.admission.is_crowded();
+            if let Some(idle) = shared.idle.as_ref().filter(|_| may_keep) {
                 idle.give_back(instance);
             }
         }
@@ -78,6 +81,9 @@ fn ended(shared: &Shared, failed: &Failed) -> Result<(), HandlerError> {
 }
 
 fn failure(shared: &Shared, failed: &Failed) -> HandlerError {
+    if failed.error.is::<Crowded>() {
+        return HandlerError::Overloaded;
+    }
     match of_error(&failed.error, failed.memory_refused) {
         Exit::Trapped(trap) => {
             log_trap(&shared.parts.sandbox, &trap, &failed.error);
