@@ -12,6 +12,7 @@ pub mod cpu;
 pub mod endpoint;
 pub mod engine;
 pub mod exit;
+pub mod files;
 pub mod guest;
 pub mod image;
 pub mod memory;
@@ -39,6 +40,7 @@ use crate::runtime::capacity::{Permits, Readings};
 use crate::runtime::compile::Compiler;
 use crate::runtime::cpu::CpuScheduler;
 use crate::runtime::engine::{EngineKind, Engines};
+use crate::runtime::files::{Home, OnlyTask};
 use crate::runtime::guest::GuestThreads;
 use crate::runtime::image::Images;
 use crate::runtime::image::load::Loader;
@@ -76,6 +78,8 @@ pub struct RuntimeConfig {
     pub compile: CompileIn,
     /// Each task in a process of its own; absent: all in this one.
     pub isolate: Option<WorkerConfig>,
+    /// In a worker: the task that it is for.
+    pub only_task: Option<OnlyTask>,
 }
 
 /// Where images are compiled.
@@ -98,6 +102,8 @@ pub enum RuntimeError {
         #[source]
         source: std::io::Error,
     },
+    #[error("cannot use the directories of tasks")]
+    Files(#[source] files::HomeError),
     #[error("cannot start the threads of the guests")]
     Threads(#[source] std::io::Error),
     #[error("cannot open the socket of the task endpoint")]
@@ -129,6 +135,7 @@ pub struct Node {
     cpu: CpuScheduler,
     images: Images,
     network: Table,
+    files: Home,
     logs: Arc<dyn LogSink>,
     gateway: Arc<Gateway>,
     /// Tells idle instances that somebody waits for a slot.
@@ -168,6 +175,11 @@ impl Runtime {
             guests,
             engines,
             network,
+            files: match &config.only_task {
+                None => Home::open(&config.data_dir),
+                Some(task) => Home::open_for(&config.data_dir, task),
+            }
+            .map_err(RuntimeError::Files)?,
             logs,
             gateway,
             pressure: Arc::default(),

@@ -55,6 +55,7 @@ pub async fn measure(extent: &Extent) -> Result<Vec<Row>, Failure> {
         instances_max: Some(64),
         compile: CompileIn::Process,
         isolate: None,
+        only_task: None,
     };
     let network = Table::default();
     let runtime = Runtime::start(config, Arc::new(Silence), Arc::new(NoEndpoint), network.clone())?;
@@ -135,6 +136,7 @@ async fn spin(runtime: &Runtime, network: &Table, mix: &[u32], window: Duration)
             cpu_capped: true,
             memory_bytes: None,
             held: false,
+            files: Default::default(),
             containers: vec![container],
         };
         running.push(runtime.run(spec));

@@ -1,8 +1,8 @@
 //! What the host is told to run: a definition, the task's overrides, and what every task is told about itself.
 
-pub mod agent;
 mod environment;
 mod ports;
+mod volumes;
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::model::exit::StartFailure;
 use crate::model::support::{self, Verdict};
 use crate::model::task::LaunchType;
 use crate::model::task_definition::{ContainerDefinition, NetworkMode};
-use crate::model::{Task, TaskDefinition, size};
+use crate::model::{Settings, Task, TaskDefinition, size};
 use crate::network::Address;
 use crate::runtime::{ContainerSpec, TaskSpec};
 
@@ -34,14 +34,19 @@ pub fn task_spec(
     definition: &TaskDefinition,
     address: Address,
     policy: ImagePolicy,
+    settings: &Settings,
 ) -> Result<TaskSpec, StartFailure> {
     refused(definition)?;
     let document = &definition.document;
-    let containers: Vec<ContainerSpec> = document
+    let (files, files_of_containers) = volumes::of(task, definition, &settings.files)?;
+    let mut containers: Vec<ContainerSpec> = document
         .container_definitions
         .iter()
         .map(|container| container_spec(task, definition, container, &address, policy))
         .collect::<Result<_, _>>()?;
+    for (container, files) in containers.iter_mut().zip(files_of_containers) {
+        container.files = files;
+    }
     let weights: u32 = containers.iter().map(|container| container.cpu_weight).fold(0, u32::saturating_add);
     let own_cpu = task.cpu.as_deref().and_then(size::cpu_units);
     Ok(TaskSpec {
@@ -51,6 +56,7 @@ pub fn task_spec(
         // EC2 and EXTERNAL tasks may use what is idle; on Fargate the size is what is paid for.
         cpu_capped: task.launch_type == LaunchType::Fargate,
         memory_bytes: task.memory.as_deref().and_then(size::memory_mib).map(|mib| u64::from(mib) * MIB),
+        files,
         held: false,
         containers,
     })
@@ -129,7 +135,7 @@ mod tests {
         let definition = crate::control::tests::definition(document);
         let address = Table::default().attach(TaskId(1)).unwrap();
         assert_eq!(task.created_at, Timestamp(0));
-        task_spec(&task, &definition, address, ImagePolicy { any_file: false })
+        task_spec(&task, &definition, address, ImagePolicy { any_file: false }, &Settings::default())
     }
 
     #[test]

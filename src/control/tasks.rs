@@ -13,10 +13,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::control::pressure;
-use crate::control::spec::{ImagePolicy, agent, task_spec};
+use crate::control::spec::{ImagePolicy, task_spec};
 use crate::control::turn::{Concern, Passed, Turn};
 use crate::control::{Phase, Shared};
-use crate::identity::task_role;
 use crate::model::exit::StartFailure;
 use crate::model::task::{LaunchType, StopCode};
 use crate::model::{ContainerInstance, Target, Task, TaskDefinition, TaskId, TaskStatus};
@@ -224,7 +223,7 @@ impl Tasks {
         let definition = now.get::<TaskDefinition>(&Key::task_definition(&task.scope, &task.definition));
         let policy = ImagePolicy { any_file: shared.any_file_image };
         let spec = match &definition {
-            Some(definition) => task_spec(&task, definition, address, policy),
+            Some(definition) => task_spec(&task, definition, address, policy, &shared.settings),
             None => Err(StartFailure::ResourceInitialization(format!(
                 "the task definition {} is no longer there",
                 task.definition
@@ -232,10 +231,7 @@ impl Tasks {
         };
         shared.running.insert(task.id);
         match (spec, definition) {
-            (Ok(mut spec), Some(definition)) => {
-                let role = task_role::role_of(&task, &definition);
-                let credentials = role.map(|role| shared.task_roles.associate(task.id, role, shared.ids.bits()));
-                agent::tell(&mut spec, &task, credentials.as_ref());
+            (Ok(spec), Some(definition)) => {
                 let reports = shared.host.start(spec);
                 tokio::spawn(life::live(shared, task, definition, reports));
             }

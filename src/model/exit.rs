@@ -15,6 +15,8 @@ pub enum Exit {
     OutOfMemory,
     /// It used up its instruction budget.
     OutOfFuel,
+    /// Its task took more of the disk than it may; the text says what and how much.
+    OutOfDisk(String),
     /// It was told to stop, and ended by itself within its `stopTimeout`.
     Stopped,
     /// It was told to stop and had to be cut off.
@@ -87,6 +89,7 @@ impl Exit {
                 Some(SIGNALLED + SIGKILL),
                 Some(String::from("FuelExhaustedError: Container used up its instruction budget")),
             ),
+            Exit::OutOfDisk(reason) => (Some(SIGNALLED + SIGKILL), Some(reason.clone())),
             Exit::Stopped => (Some(0), None),
             Exit::Killed => (Some(SIGNALLED + SIGKILL), None),
         };
@@ -137,6 +140,7 @@ mod tests {
             (trap(TrapKind::MemoryAccess), Some(139)),
             (trap(TrapKind::Arithmetic), Some(136)),
             (Exit::OutOfMemory, Some(137)),
+            (Exit::OutOfDisk(String::from("EphemeralStorageExceededError: why")), Some(137)),
             (Exit::Killed, Some(137)),
             (Exit::Stopped, Some(0)),
             (Exit::CouldNotStart(StartFailure::CannotPull(String::from("x"))), None),

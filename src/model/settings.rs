@@ -27,6 +27,8 @@ pub struct FileSettings {
     pub host_paths: Vec<PathBuf>,
     /// By file system id (`fs-…`): what stands for an EFS file system.
     pub shared_directories: BTreeMap<String, SharedDirectory>,
+    /// MiB of the disk that a task may use whose definition says nothing of it; absent: 20 GiB.
+    pub ephemeral_storage_mib: Option<u64>,
     /// Stands for S3: `BUCKET/KEY` below it. Read for `environmentFiles`.
     pub object_directory: Option<PathBuf>,
 }

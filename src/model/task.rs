@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::model::volume::LaunchVolume;
 use crate::model::{
-    Arn, BootId, ClusterName, ContainerDefinition, DefinitionId, NodeId, Protection, Scope, Tag, TaskDefinition,
-    TaskId, Timestamp, Usage,
+    Arn, BootId, ClusterName, ContainerDefinition, DefinitionId, NodeId, Scope, Tag, TaskDefinition, TaskId, Timestamp,
+    Usage,
 };
 
 /// Where a task is in its life. The order of the variants is the order of that life.
@@ -145,6 +146,9 @@ pub struct Task {
     /// Where its node reaches it, in every network mode; set with the placement.
     #[serde(default)]
     pub address: Option<Ipv4Addr>,
+    /// What the launch said of volumes that are configured at launch.
+    #[serde(default)]
+    pub volumes: Vec<LaunchVolume>,
     pub containers: Vec<Container>,
     /// Counts every change, from 1.
     pub version: u64,
@@ -162,9 +166,6 @@ pub struct Task {
     /// What it used in all, once its host has let go of it.
     #[serde(default)]
     pub usage: Option<Usage>,
-    /// From scale-in and deployments.
-    #[serde(default)]
-    pub protection: Option<Protection>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,11 +206,6 @@ pub struct Container {
     /// True where the image is a `wasi:http` handler, false for a program; unknown until resolved.
     #[serde(default)]
     pub is_handler: Option<bool>,
-    /// When it last began to run, and when that ended.
-    #[serde(default)]
-    pub started_at: Option<Timestamp>,
-    #[serde(default)]
-    pub finished_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -238,8 +234,6 @@ impl Container {
             reason: None,
             network_bindings: Vec::new(),
             is_handler: None,
-            started_at: None,
-            finished_at: None,
         }
     }
 }
@@ -277,6 +271,7 @@ impl Task {
             placement: None,
             interface: None,
             address: None,
+            volumes: Vec::new(),
             containers: document.container_definitions.iter().map(|asked| Container::wanted(uuid(), asked)).collect(),
             version: 1,
             created_at,
@@ -290,7 +285,6 @@ impl Task {
             stop_code: None,
             stopped_reason: None,
             usage: None,
-            protection: None,
         }
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Exit, TaskId};
 use crate::network::{Address, Protocol};
+use crate::runtime::files::{FilesSpec, TaskFiles};
 
 /// One task: its containers, which share one address and one set of limits.
 pub struct TaskSpec {
@@ -23,6 +24,7 @@ pub struct TaskSpec {
     /// The task goes on while none of its containers runs, until it is told that it is over: containers may be started
     /// again, or later. A task with a container that waits is held in any case.
     pub held: bool,
+    pub files: TaskFiles,
     pub containers: Vec<ContainerSpec>,
 }
 
@@ -55,6 +57,7 @@ pub struct ContainerSpec {
     pub stop_timeout: Duration,
     /// An instruction budget: of the whole run of a program, of each request of a handler.
     pub fuel: Option<u64>,
+    pub files: FilesSpec,
 }
 
 impl ContainerSpec {
@@ -75,6 +78,7 @@ impl ContainerSpec {
             waits: false,
             stop_timeout: STOP_TIMEOUT_DEFAULT,
             fuel: None,
+            files: FilesSpec::default(),
         }
     }
 }

@@ -19,15 +19,15 @@ use crate::model::task::runtime_id;
 use crate::model::{Exit, StartFailure, TaskId, Usage};
 use crate::network::{Address, Protocol};
 use crate::runtime::Node;
+use crate::runtime::files::{ContainerFiles, TaskDisk, TaskFiles};
 use crate::runtime::guest::handler::{Handler, HandlerContainer, Parts, acquire_under_pressure};
 use crate::runtime::guest::listen::{Listening, listen};
 use crate::runtime::guest::program::Program;
 use crate::runtime::image::load::Image;
 use crate::runtime::meters::{ContainerMeters, TaskMeters};
 use crate::runtime::sandbox::Sandbox;
-use crate::runtime::sandbox::container_log::ContainerLog;
 use crate::runtime::sockets::TaskNetwork;
-use crate::runtime::spec::{Binding, ContainerSpec, GuestKind, Report, Stream, TaskSpec};
+use crate::runtime::spec::{Binding, ContainerSpec, GuestKind, Report, TaskSpec};
 use crate::runtime::task::orders::{Halt, Orders};
 
 /// A task that was started in this process: `RunningTask` says what its methods do.
@@ -132,16 +132,16 @@ struct Life {
 
 impl Life {
     async fn live(self, spec: TaskSpec) {
-        let TaskSpec { id, address, containers, held, .. } = spec;
+        let TaskSpec { id, address, containers, files, held, .. } = spec;
         self.reports.send(Report::PullStarted);
         let images = self.pull(&containers).await;
         self.reports.send(Report::PullStopped);
-        match all_or_failures(&containers, images) {
-            Ok(images) => {
+        match self.ready(id, &containers, images, files).await {
+            Ok((images, disk)) => {
                 let is_held = held || containers.iter().any(|container| container.waits);
                 let ports = containers.iter().flat_map(|container| container.ports.iter().copied());
                 let network = TaskNetwork::new(address, ports).through(Arc::clone(&self.node.gateway));
-                Lives { life: &self, id, network, containers: &containers, images: &images, is_held }.run().await;
+                Lives { life: &self, id, network, disk, containers: &containers, images: &images, is_held }.run().await;
             }
             Err(failures) => {
                 for (container, failure) in containers.iter().zip(failures) {
@@ -172,11 +172,32 @@ impl Life {
         }
     }
 
+    /// What the task needs before any of its containers starts: all images, and its volumes.
+    async fn ready(
+        &self,
+        id: TaskId,
+        containers: &[ContainerSpec],
+        images: Vec<Result<Arc<Image>, StartFailure>>,
+        files: TaskFiles,
+    ) -> Result<(Vec<Arc<Image>>, TaskDisk), Vec<StartFailure>> {
+        let images = all_or_failures(containers, images)?;
+        let of_containers = containers.iter().map(|container| container.files.clone()).collect();
+        let disk = TaskDisk::open(&self.node.files, id, files, of_containers, self.shared.kill.clone()).await;
+        let disk = disk.map_err(|failure| containers.iter().map(|_| failure.clone()).collect::<Vec<_>>())?;
+        Ok((images, disk))
+    }
+
     fn meters(&self, container: &str) -> &Arc<ContainerMeters> {
         self.shared.meters.container(container).expect("the task's meters were made of the same containers")
     }
 
-    fn sandbox(&self, id: TaskId, container: &ContainerSpec, network: &TaskNetwork) -> Arc<Sandbox> {
+    fn sandbox(
+        &self,
+        id: TaskId,
+        container: &ContainerSpec,
+        network: &TaskNetwork,
+        files: Arc<ContainerFiles>,
+    ) -> Arc<Sandbox> {
         let meters = self.meters(&container.name);
         let mut args = vec![container.program_name.clone().unwrap_or_else(|| container.image.clone())];
         args.extend(container.args.iter().cloned());
@@ -188,7 +209,8 @@ impl Life {
             fuel: container.fuel,
             memory: meters.memory.clone(),
             network: if container.has_network { network.another() } else { network.another().closed_off() },
-            log: ContainerLog::new(Arc::clone(&self.node.logs), id, &container.name),
+            files,
+            logs: Arc::clone(&self.node.logs),
             instances: Arc::clone(&meters.instances),
         })
     }
@@ -202,18 +224,13 @@ impl Life {
         sandbox: Arc<Sandbox>,
         halt: Halt,
     ) -> Exit {
-        if let Err(failure) = sandbox.check_arguments() {
-            return Exit::CouldNotStart(failure);
-        }
         let room = sandbox.memory.capacity();
         if image.initial_memory_bytes > room {
-            // A process whose program does not fit is killed as it begins; the log says why.
-            let line = format!(
-                "coracle: image '{}' begins with {} bytes of memory, and the container may have {room}",
+            let message = format!(
+                "image '{}' begins with {} bytes of memory, and the container may have {room}",
                 container.image, image.initial_memory_bytes
             );
-            sandbox.log.write(Stream::Stderr, &line);
-            return Exit::OutOfMemory;
+            return Exit::CouldNotStart(StartFailure::CannotCreate(message));
         }
         let runtime_id = runtime_id(sandbox.task, number);
         match image.kind() {
@@ -315,6 +332,7 @@ struct Lives<'a> {
     life: &'a Life,
     id: TaskId,
     network: TaskNetwork,
+    disk: TaskDisk,
     containers: &'a [ContainerSpec],
     images: &'a [Arc<Image>],
     /// It goes on while nothing runs, because more may be ordered.
@@ -355,11 +373,16 @@ impl Lives<'_> {
     }
 
     async fn live(&self, number: usize, halt: Halt) -> (usize, Exit) {
-        let (Some(container), Some(image)) = (self.containers.get(number), self.images.get(number)) else {
+        let parts = (self.containers.get(number), self.images.get(number), self.disk.container(number));
+        let (Some(container), Some(image), Some(files)) = parts else {
             return (number, Exit::CouldNotStart(stopped_before()));
         };
-        let sandbox = self.life.sandbox(self.id, container, &self.network);
-        (number, self.life.container(number, container, Arc::clone(image), sandbox, halt).await)
+        let sandbox = self.life.sandbox(self.id, container, &self.network, files);
+        let exit = self.life.container(number, container, Arc::clone(image), sandbox, halt).await;
+        match self.disk.exceeded() {
+            Some(reason) if !exit.never_ran() => (number, Exit::OutOfDisk(reason)),
+            _ => (number, exit),
+        }
     }
 
     fn stopped(&self, number: usize, exit: Exit) {

@@ -63,6 +63,7 @@ impl TestNode {
             instances_max: Some(64),
             compile: CompileIn::Process,
             isolate: None,
+            only_task: None,
         };
         change(&mut config);
         let logs = Arc::new(KeptLogs::default());
@@ -80,6 +81,7 @@ impl TestNode {
             cpu_capped: false,
             memory_bytes: None,
             held: false,
+            files: Default::default(),
             containers,
         }
     }

@@ -33,6 +33,7 @@ pub(crate) fn task(id: u128) -> Task {
         placement: None,
         interface: None,
         address: None,
+        volumes: Vec::new(),
         containers: ["web", "side"].map(container).to_vec(),
         version: 1,
         created_at: Timestamp(0),
@@ -46,7 +47,6 @@ pub(crate) fn task(id: u128) -> Task {
         stop_code: None,
         stopped_reason: None,
         usage: None,
-        protection: None,
     }
 }
 
@@ -62,8 +62,6 @@ fn container(name: &str) -> Container {
         reason: None,
         network_bindings: vec![],
         is_handler: None,
-        started_at: None,
-        finished_at: None,
     }
 }
 

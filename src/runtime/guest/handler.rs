@@ -153,8 +153,7 @@ impl HandlerContainer {
         });
         if keep {
             let pressure = Arc::clone(&shared.parts.pressure);
-            let memory = shared.parts.sandbox.memory.clone();
-            shared.parts.guests.spawn(idle::sweep(Arc::downgrade(&shared), pressure, memory, shared.cut.clone()));
+            shared.parts.guests.spawn(idle::sweep(Arc::downgrade(&shared), pressure, shared.cut.clone()));
         }
         HandlerContainer { shared }
     }

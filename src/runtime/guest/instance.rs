@@ -48,10 +48,13 @@ impl Instance {
         permit: Permit,
         mut admitted: Option<Reservation>,
     ) -> Result<Instance, Failed> {
+        let failed = |error| Failed { error, memory_refused: false };
+        let given = match code {
+            Code::Module(_) => Some(sandbox.files.given().await.map_err(|error| failed(error.into()))?),
+            _ => None,
+        };
         loop {
-            let mut store = sandbox
-                .store(engine, stdin.clone(), admitted.take())
-                .map_err(|error| Failed { error, memory_refused: false })?;
+            let mut store = sandbox.store(engine, stdin.clone(), admitted.take(), given.as_ref()).map_err(failed)?;
             match instantiate(code, &mut store).await {
                 Ok(exports) => return Ok(Instance { exports, store, _permit: permit }),
                 Err(error) if error.is::<PoolConcurrencyLimitError>() => {

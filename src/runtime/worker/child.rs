@@ -22,6 +22,7 @@ use crate::model::TaskId;
 use crate::network::Table;
 use crate::runtime::endpoint::{self, TaskEndpoint};
 use crate::runtime::guest::http::{HandlerError, RequestBody, ResponseBody};
+use crate::runtime::files::{OnlyTask, TaskFiles};
 use crate::runtime::spec::{ContainerSpec, LogSink, Report, Stream, TaskSpec};
 use crate::runtime::worker::http::{self, Requests};
 use crate::runtime::worker::lockdown::{self, Limits};
@@ -48,6 +49,7 @@ pub struct Order {
     cpu_capped: bool,
     memory_bytes: Option<u64>,
     held: bool,
+    files: TaskFiles,
     containers: Vec<ContainerSpec>,
     data_dir: PathBuf,
     aliases: BTreeMap<String, PathBuf>,
@@ -68,6 +70,7 @@ impl Order {
             cpu_capped: spec.cpu_capped,
             memory_bytes: spec.memory_bytes,
             held: spec.held,
+            files: spec.files,
             containers: spec.containers,
             data_dir: node.config.data_dir.clone(),
             aliases: node.config.aliases.clone(),
@@ -210,6 +213,7 @@ async fn start(
         instances_max: Some(INSTANCES_MAX),
         compile: CompileIn::Process,
         isolate: None,
+        only_task: Some(OnlyTask { id: order.id, user: order.user, files: order.files.clone() }),
     };
     let runtime = Runtime::start(config, logs, endpoint, network).map_err(|error| text("the runtime", &error))?;
     for container in &order.containers {
@@ -226,6 +230,7 @@ async fn start(
         cpu_capped: order.cpu_capped,
         memory_bytes: order.memory_bytes,
         held: order.held,
+        files: order.files,
         containers: order.containers,
     }))
 }

@@ -60,6 +60,7 @@ pub fn task(id: u128, service: Option<&str>, status: TaskStatus) -> Task {
         placement: None,
         interface: None,
         address: None,
+        volumes: Vec::new(),
         containers: Vec::new(),
         version: 1,
         created_at: Timestamp(0),
@@ -73,7 +74,6 @@ pub fn task(id: u128, service: Option<&str>, status: TaskStatus) -> Task {
         stop_code: None,
         stopped_reason: None,
         usage: None,
-        protection: None,
     }
 }
 

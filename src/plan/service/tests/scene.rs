@@ -83,6 +83,7 @@ pub(crate) fn task(id: u128, deployment: &str) -> Task {
         placement: None,
         interface: None,
         address: None,
+        volumes: Vec::new(),
         containers: vec![],
         version: 1,
         created_at: Timestamp(id as i64),
@@ -96,7 +97,6 @@ pub(crate) fn task(id: u128, deployment: &str) -> Task {
         stop_code: None,
         stopped_reason: None,
         usage: None,
-        protection: None,
     }
 }
 

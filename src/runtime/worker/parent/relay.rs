@@ -55,6 +55,7 @@ impl Relay {
     }
 
     pub async fn live(self, spec: TaskSpec, orders: mpsc::Receiver<ToWorker<Order>>) {
+        let id = spec.id;
         let names = spec.containers.iter().map(|container| (container.name.clone(), (Known::NeverStarted, None)));
         let mut containers = Containers { known: names.collect() };
         self.send(Report::PullStarted).await;
@@ -68,6 +69,8 @@ impl Relay {
         for report in containers.unreported(ended) {
             self.send(report).await;
         }
+        // The worker may not: its user cannot write where all tasks are.
+        self.node.files.throw_away(id);
         self.send(Report::Ended).await;
     }
 
