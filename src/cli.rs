@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 mod check;
 mod client;
 mod data_dir;
+mod endpoint;
 mod find;
 mod images;
 mod local_api;

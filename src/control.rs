@@ -30,6 +30,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::identity::TaskRoles;
 use crate::model::task::Placement;
 use crate::model::{BootId, NodeId, Settings, Timestamp};
 use crate::network::Table;
@@ -58,6 +59,8 @@ pub struct Config {
     pub any_file_image: bool,
     /// What the operator opens to tasks.
     pub settings: Arc<Settings>,
+    /// The credentials of tasks, which the API accepts.
+    pub task_roles: TaskRoles,
 }
 
 /// What the loops share.
@@ -72,6 +75,7 @@ struct Shared {
     ids: Ids,
     any_file_image: bool,
     settings: Arc<Settings>,
+    task_roles: TaskRoles,
     phase: watch::Sender<Phase>,
     running: tasks::RunningTasks,
     last_memory_end: pressure::LastEnd,
@@ -125,6 +129,7 @@ pub async fn start(config: Config) -> Result<Control, StartError> {
         ids: config.ids,
         any_file_image: config.any_file_image,
         settings: config.settings,
+        task_roles: config.task_roles,
         phase: watch::Sender::new(Phase::Running),
         running: tasks::RunningTasks::default(),
         last_memory_end: pressure::LastEnd::default(),

@@ -27,6 +27,7 @@ mod e2e {
     mod hostile;
     mod images;
     mod keys;
+    mod limits;
     mod protocol;
     mod recovery;
     mod regions;

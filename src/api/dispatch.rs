@@ -224,6 +224,7 @@ fn refused(error: SignatureError) -> ApiError {
         SignatureError::Missing => ErrorKind::MissingAuthenticationToken,
         SignatureError::Incomplete(_) => ErrorKind::IncompleteSignature,
         SignatureError::UnknownKey => ErrorKind::UnrecognizedClient,
+        SignatureError::ExpiredToken => ErrorKind::ExpiredToken,
         SignatureError::Expired(_) | SignatureError::OtherService(_) | SignatureError::Mismatch => {
             ErrorKind::InvalidSignature
         }

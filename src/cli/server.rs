@@ -10,19 +10,21 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use tokio::runtime::Handle;
 
+use crate::agent::{Agent, AgentConfig};
 use crate::api::context::IdSource;
 use crate::api::{Api, ApiError};
+use crate::cli::endpoint::{AgentEndpoint, Stops};
 use crate::cli::local_api::LocalEndpoints;
 use crate::cli::serve::{Isolation, ServerOptions};
 use crate::cli::{Failure, data_dir, predecessor};
 use crate::control::{self, Control, Ids, LogsSink, RuntimeHost};
 use crate::front::{BindError, CONNECTIONS_MAX, Front, FrontConfig, OpenPort, Services};
-use crate::identity::AccessKeys;
+use crate::identity::{AccessKeys, TaskRoles};
 use crate::model::{BootId, NodeConfig, Scope, Settings, StartFailure, TaskId, Timestamp};
 use crate::network::Table;
 use crate::proxy::Proxy;
 use crate::runtime::files::keep_files_private;
-use crate::runtime::{CompileIn, GuestKind, NoEndpoint, Runtime, RuntimeConfig, WorkerConfig};
+use crate::runtime::{CompileIn, GuestKind, Runtime, RuntimeConfig, WorkerConfig};
 use crate::store::{BackendError, Key, Store};
 use crate::telemetry::Logs;
 
@@ -104,7 +106,8 @@ impl Server {
             isolate: workers(options, &data_dir)?,
             only_task: None,
         };
-        let runtime = Runtime::start(runtime_config, sink, Arc::new(NoEndpoint), network.clone())
+        let endpoint = Arc::new(AgentEndpoint::new(Handle::current()));
+        let runtime = Runtime::start(runtime_config, sink, Arc::clone(&endpoint) as _, network.clone())
             .map_err(|error| Failure::new("cannot start the runtime").caused_by(error))?;
         tracing::info!(
             node = %config.node, account = %config.account, cores = config.cores,
@@ -112,9 +115,18 @@ impl Server {
             "this node"
         );
         let proxy = Proxy::new(&Handle::current());
+        let host = Arc::new(RuntimeHost::new(runtime.clone()));
+        let task_roles = TaskRoles::default();
+        let (usage, stops) = (Arc::clone(&host) as _, Arc::new(Stops(Arc::clone(&host))));
+        let agent_config = AgentConfig {
+            cores: config.cores,
+            memory_bytes: config.memory_bytes,
+            keys_configured: keys.are_configured(),
+        };
+        endpoint.fill(Agent::new(store.clone(), task_roles.clone(), usage, stops, agent_config));
         let control = control::start(control::Config {
             store: store.clone(),
-            host: Arc::new(RuntimeHost::new(runtime.clone())),
+            host,
             balancer: Arc::clone(&proxy) as Arc<dyn control::Balancer>,
             network,
             logs: logs.clone(),
@@ -124,6 +136,7 @@ impl Server {
             ids: ids()?,
             any_file_image: config.any_file_image,
             settings: Arc::clone(&settings),
+            task_roles: task_roles.clone(),
         })
         .await
         .map_err(|error| Failure::new("cannot start").caused_by(error))?;
@@ -132,7 +145,8 @@ impl Server {
         }
         let scope = Scope { account: config.account.clone(), region: config.default_region.clone() };
         let config = Arc::new(config);
-        let api = Arc::new(Api::new(store.clone(), logs.clone(), keys.clone(), sealing, Arc::clone(&config)));
+        let api_keys = keys.clone().with_task_roles(task_roles);
+        let api = Arc::new(Api::new(store.clone(), logs.clone(), api_keys, sealing, Arc::clone(&config)));
         let local = LocalEndpoints::new(store.clone(), logs.clone(), runtime.clone(), Arc::clone(&proxy), keys);
         let services = Services { proxy: Arc::clone(&proxy), api: Arc::clone(&api) as _, local: Arc::new(local) };
         let front_config = FrontConfig {

@@ -1,6 +1,8 @@
 //! What the loops need of the node: run and stop tasks, and balance load. Traits, because the whole control plane runs in
 //! tests with a scripted host; here are the real ones, bridges to `runtime` and `proxy`, which know nothing of each other.
 
+mod stops;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::control::Clock;
+use crate::control::host::stops::Stops;
 use crate::model::TaskId;
 use crate::proxy::{Body, HealthReport, LocalTarget, Proxy, RoutesSpec, TargetError};
 use crate::runtime::{Handler, HandlerError, LogSink, MemoryUse, Report, RunningTask, Runtime, Stream, TaskSpec};
@@ -61,11 +64,20 @@ pub struct RuntimeHost {
     runtime: Runtime,
     /// As many as there are running tasks: `forget` takes out what ended.
     tasks: Mutex<HashMap<TaskId, RunningTask>>,
+    stops: Stops,
 }
 
 impl RuntimeHost {
     pub fn new(runtime: Runtime) -> RuntimeHost {
-        RuntimeHost { runtime, tasks: Mutex::default() }
+        RuntimeHost { runtime, tasks: Mutex::default(), stops: Stops::default() }
+    }
+
+    /// Is ready once the container is asked to stop; at once where it does not run.
+    pub fn stopping(&self, task: TaskId, container: &str) -> BoxFuture<'static, ()> {
+        match self.stops.stopping(task, container) {
+            Some(stop) => Box::pin(stop.cancelled_owned()),
+            None => Box::pin(std::future::ready(())),
+        }
     }
 
     fn task(&self, task: TaskId) -> Option<RunningTask> {
@@ -76,24 +88,28 @@ impl RuntimeHost {
 impl Host for RuntimeHost {
     fn start(&self, spec: TaskSpec) -> mpsc::Receiver<Report> {
         let id = spec.id;
+        self.stops.begin(id, spec.containers.iter().map(|container| container.name.as_str()));
         let (task, reports) = self.runtime.run(spec);
         self.tasks.lock().insert(id, task);
         reports
     }
 
     fn stop(&self, task: TaskId) {
+        self.stops.all_stopped(task);
         if let Some(task) = self.task(task) {
             task.stop();
         }
     }
 
     fn start_container(&self, task: TaskId, container: &str) {
+        self.stops.started(task, container);
         if let Some(task) = self.task(task) {
             task.start_container(container);
         }
     }
 
     fn stop_container(&self, task: TaskId, container: &str) {
+        self.stops.stopped(task, container);
         if let Some(task) = self.task(task) {
             task.stop_container(container);
         }
@@ -106,6 +122,7 @@ impl Host for RuntimeHost {
     }
 
     fn kill(&self, task: TaskId) {
+        self.stops.all_stopped(task);
         if let Some(task) = self.task(task) {
             task.kill();
         }
@@ -113,6 +130,7 @@ impl Host for RuntimeHost {
 
     fn forget(&self, task: TaskId) {
         self.tasks.lock().remove(&task);
+        self.stops.forget(task);
     }
 
     fn local_target(&self, task: TaskId, container: &str) -> Option<Arc<dyn LocalTarget>> {

@@ -1,5 +1,6 @@
 //! What the host is told to run: a definition, the task's overrides, and what every task is told about itself.
 
+pub mod agent;
 mod environment;
 mod ports;
 mod volumes;

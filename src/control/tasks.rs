@@ -13,9 +13,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::control::pressure;
-use crate::control::spec::{ImagePolicy, task_spec};
+use crate::control::spec::{ImagePolicy, agent, task_spec};
 use crate::control::turn::{Concern, Passed, Turn};
 use crate::control::{Phase, Shared};
+use crate::identity::task_role;
 use crate::model::exit::StartFailure;
 use crate::model::task::{LaunchType, StopCode};
 use crate::model::{ContainerInstance, Target, Task, TaskDefinition, TaskId, TaskStatus};
@@ -231,7 +232,10 @@ impl Tasks {
         };
         shared.running.insert(task.id);
         match (spec, definition) {
-            (Ok(spec), Some(definition)) => {
+            (Ok(mut spec), Some(definition)) => {
+                let role = task_role::role_of(&task, &definition);
+                let credentials = role.map(|role| shared.task_roles.associate(task.id, role, shared.ids.bits()));
+                agent::tell(&mut spec, &task, credentials.as_ref());
                 let reports = shared.host.start(spec);
                 tokio::spawn(life::live(shared, task, definition, reports));
             }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::identity::task_role::{SessionKey, TaskRoles};
+
 /// How many keys one file may hold: a lookup table of people and jobs, not a directory of users.
 const KEYS_MAX: usize = 10_000;
 
@@ -13,6 +15,8 @@ const KEYS_MAX: usize = 10_000;
 #[derive(Clone, Debug, Default)]
 pub struct AccessKeys {
     secrets: BTreeMap<String, Secret>,
+    /// Where the credentials of tasks are accepted, too.
+    task_roles: Option<TaskRoles>,
 }
 
 /// A secret access key, which is never printed.
@@ -85,6 +89,16 @@ impl AccessKeys {
         !self.secrets.is_empty()
     }
 
+    /// Accepts what tasks were given for their roles beside these keys. It does not open anything by itself: without keys
+    /// nothing is checked.
+    pub fn with_task_roles(self, task_roles: TaskRoles) -> AccessKeys {
+        AccessKeys { task_roles: Some(task_roles), ..self }
+    }
+
+    pub(in crate::identity) fn session(&self, access_key_id: &str) -> Option<SessionKey> {
+        self.task_roles.as_ref()?.session(access_key_id)
+    }
+
     pub(in crate::identity) fn secret(&self, access_key_id: &str) -> Option<&Secret> {
         self.secrets.get(access_key_id)
     }
@@ -92,11 +106,15 @@ impl AccessKeys {
     #[cfg(test)]
     pub fn of(pairs: &[(&str, &str)]) -> AccessKeys {
         let secret = |(id, secret): &(&str, &str)| (id.to_string(), Secret(secret.to_string()));
-        AccessKeys { secrets: pairs.iter().map(secret).collect() }
+        AccessKeys { secrets: pairs.iter().map(secret).collect(), task_roles: None }
     }
 }
 
 impl Secret {
+    pub(in crate::identity) fn new(text: String) -> Secret {
+        Secret(text)
+    }
+
     pub(in crate::identity) fn reveal(&self) -> &str {
         &self.0
     }

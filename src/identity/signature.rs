@@ -43,6 +43,8 @@ pub enum SignatureError {
     UnknownKey,
     #[error("{0}")]
     Expired(String),
+    #[error("The security token included in the request is expired")]
+    ExpiredToken,
     #[error("Credential should be scoped to correct service: '{0}'.")]
     OtherService(String),
     #[error(
@@ -87,7 +89,7 @@ pub fn verify(
     now: Timestamp,
 ) -> Result<CredentialScope, SignatureError> {
     let presented = present(parts)?;
-    let secret = keys.secret(&presented.scope.access_key_id).ok_or(SignatureError::UnknownKey)?;
+    let secret = secret_of(&presented, parts, keys, now)?;
     let signed_at = parse_date_time(&presented.date_time).ok_or_else(|| {
         incomplete(format!("Date must be in ISO-8601 'basic format'. Got '{}'.", presented.date_time))
     })?;
@@ -95,12 +97,35 @@ pub fn verify(
         return Err(SignatureError::OtherService(service.to_owned()));
     }
     check_time(&presented, signed_at, now)?;
-    let ours = recompute(parts, body, &presented, secret, signed_at)?;
+    let ours = recompute(parts, body, &presented, &secret, signed_at)?;
     if bool::from(ours.as_bytes().ct_eq(presented.signature.as_bytes())) {
         Ok(presented.scope)
     } else {
         Err(SignatureError::Mismatch)
     }
+}
+
+/// The secret that belongs to the key: one that the operator configured, or that of a task, which comes with a token.
+fn secret_of(
+    presented: &Presented,
+    parts: &Parts,
+    keys: &AccessKeys,
+    now: Timestamp,
+) -> Result<Secret, SignatureError> {
+    let id = &presented.scope.access_key_id;
+    if let Some(secret) = keys.secret(id) {
+        return Ok(secret.clone());
+    }
+    let session = keys.session(id).ok_or(SignatureError::UnknownKey)?;
+    let header = || parts.headers.get("x-amz-security-token").map(|token| token.as_bytes());
+    let token = presented.session_token.as_deref().map(str::as_bytes).or_else(header).unwrap_or_default();
+    if !bool::from(token.ct_eq(session.token.as_bytes())) {
+        return Err(SignatureError::UnknownKey);
+    }
+    if session.expires_at <= now {
+        return Err(SignatureError::ExpiredToken);
+    }
+    Ok(session.secret)
 }
 
 fn present(parts: &Parts) -> Result<Presented, SignatureError> {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 
 /// A text that is no valid name or id; says what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -154,6 +155,24 @@ hex_id!(
 pub struct Scope {
     pub account: AccountId,
     pub region: Region,
+}
+
+impl Scope {
+    /// The one VPC of an account in a region: made up, and always the same.
+    pub fn vpc_id(&self) -> String {
+        format!("vpc-{}", self.hex17("vpc"))
+    }
+
+    /// 17 hexadecimal digits that are always the same: what an id has after its prefix.
+    pub fn hex17(&self, what: &str) -> String {
+        let digits = self.digest(what).into_iter().flat_map(|byte| [byte >> 4, byte & 15]).take(17);
+        digits.map(|digit| format!("{digit:x}")).collect()
+    }
+
+    /// What ids that nobody gives are made of.
+    pub fn digest(&self, what: &str) -> [u8; 32] {
+        Sha256::digest(format!("{}/{}/{what}", self.account, self.region).as_bytes()).into()
+    }
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::model::volume::LaunchVolume;
 use crate::model::{
-    Arn, BootId, ClusterName, ContainerDefinition, DefinitionId, NodeId, Scope, Tag, TaskDefinition, TaskId, Timestamp,
-    Usage,
+    Arn, BootId, ClusterName, ContainerDefinition, DefinitionId, NodeId, Protection, Scope, Tag, TaskDefinition,
+    TaskId, Timestamp, Usage,
 };
 
 /// Where a task is in its life. The order of the variants is the order of that life.
@@ -166,6 +166,9 @@ pub struct Task {
     /// What it used in all, once its host has let go of it.
     #[serde(default)]
     pub usage: Option<Usage>,
+    /// From scale-in and deployments.
+    #[serde(default)]
+    pub protection: Option<Protection>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,6 +209,11 @@ pub struct Container {
     /// True where the image is a `wasi:http` handler, false for a program; unknown until resolved.
     #[serde(default)]
     pub is_handler: Option<bool>,
+    /// When it last began to run, and when that ended.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    #[serde(default)]
+    pub finished_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,6 +242,8 @@ impl Container {
             reason: None,
             network_bindings: Vec::new(),
             is_handler: None,
+            started_at: None,
+            finished_at: None,
         }
     }
 }
@@ -285,6 +295,7 @@ impl Task {
             stop_code: None,
             stopped_reason: None,
             usage: None,
+            protection: None,
         }
     }
 

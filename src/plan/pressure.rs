@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::model::task::{LaunchType, StopCode};
 use crate::model::{DesiredStatus, Task, TaskDefinition, TaskId, Timestamp, size};
 use crate::plan::Plan;
+use crate::plan::task::reserve::reserved_mib;
 
 /// Starts wait from this part of the budget on: what was just started has not grown yet, and needs room to.
 const STARTS_WAIT_PERCENT: u64 = 90;
@@ -110,14 +111,11 @@ pub fn plan_pressure(memory: NodeMemory, holders: &[Holder]) -> Plan<End> {
     let mut plan = Plan::default();
     let leaving: u64 = holders.iter().filter(|holder| holder.is_ending).map(|holder| holder.held_bytes).sum();
     let mut used_bytes = memory.used_bytes().saturating_sub(leaving);
-    let mut staying: Vec<&Holder> = holders.iter().filter(|holder| !holder.is_ending).collect();
+    // Who holds nothing would be ended for nothing.
+    let mut staying: Vec<&Holder> = holders.iter().filter(|it| !it.is_ending && it.held_bytes > 0).collect();
     staying.sort_by_key(|holder| (over(holder), holder.created_at, holder.task));
     while memory.budget_bytes > 0 && used_bytes > memory.budget_bytes {
         let Some(furthest) = staying.pop() else { break };
-        if furthest.held_bytes == 0 {
-            // What is in the way is nobody's that is known here.
-            break;
-        }
         used_bytes = used_bytes.saturating_sub(furthest.held_bytes);
         plan.actions.push(End { task: furthest.task, reason: reason(memory, furthest) });
     }
@@ -163,11 +161,7 @@ pub fn end(task: &mut Task, end: &End, now: Timestamp) -> bool {
 pub fn reserved_bytes(task: &Task, definition: Option<&TaskDefinition>) -> u64 {
     let containers = definition.map_or(&[][..], |definition| &definition.document.container_definitions);
     let is_cap = task.launch_type == LaunchType::Fargate;
-    let of_containers: u64 = containers
-        .iter()
-        .filter_map(|container| container.memory_reservation.or(container.memory.filter(|_| !is_cap)))
-        .map(u64::from)
-        .sum();
+    let of_containers: u64 = containers.iter().filter_map(|container| reserved_mib(task, container, !is_cap)).sum();
     let own = task.memory.as_deref().and_then(size::memory_mib).filter(|_| !is_cap && of_containers == 0);
     own.map_or(of_containers, u64::from).saturating_mul(MIB)
 }

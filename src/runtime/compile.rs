@@ -28,6 +28,8 @@ const COMPILE_TIME_MAX: Duration = Duration::from_secs(120);
 const COMPILE_CPU_SECONDS_MAX: u64 = 240;
 /// Address space of the child. The compiler takes some 60 bytes for each byte of code; its threads' heaps are in it too.
 const COMPILE_MEMORY_BYTES_MAX: u64 = 4 << 30;
+/// A compiled image. Machine code is two to five times as long as the image, of which the largest have some 50 MiB.
+const ARTIFACT_BYTES_MAX: u64 = 1 << 30;
 /// Children at once. Each uses several threads; more would only make each of them slower.
 const COMPILES_AT_ONCE: usize = 2;
 /// Threads of a child: more cost address space, and leave less for others.
@@ -50,7 +52,11 @@ pub enum CompileError {
     Image(String),
     #[error("compiling it took longer than {} seconds", COMPILE_TIME_MAX.as_secs())]
     Time,
-    #[error("compiling it needs more than {} MiB of memory, or crashes the compiler", COMPILE_MEMORY_BYTES_MAX >> 20)]
+    #[error(
+        "compiling it needs more than {} MiB of memory, makes more than {} MiB of code, or crashes the compiler",
+        COMPILE_MEMORY_BYTES_MAX >> 20,
+        ARTIFACT_BYTES_MAX >> 20
+    )]
     Died,
     /// This node's fault.
     #[error("the compiler cannot be run here: {0}")]
@@ -118,7 +124,11 @@ impl Compiler {
 }
 
 fn limits() -> child::Limits {
-    child::Limits { memory_bytes: COMPILE_MEMORY_BYTES_MAX, cpu_seconds: COMPILE_CPU_SECONDS_MAX }
+    child::Limits {
+        memory_bytes: COMPILE_MEMORY_BYTES_MAX,
+        cpu_seconds: COMPILE_CPU_SECONDS_MAX,
+        file_bytes: ARTIFACT_BYTES_MAX,
+    }
 }
 
 /// Feeds the image to a child and waits for its end. Dropping the future kills the child.

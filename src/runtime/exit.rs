@@ -4,11 +4,13 @@
 //! no memory, no fuel, each told apart by type, never by text.
 
 use wasmtime::Trap as WasmTrap;
+use wasmtime::component::ResourceTableError;
 use wasmtime_wasi::I32Exit;
 
 use crate::model::Exit;
 use crate::model::exit::{Trap, TrapKind};
-use crate::runtime::memory::OutOfMemory;
+use crate::runtime::memory::{Crowded, OutOfMemory};
+use crate::runtime::sandbox::RESOURCES_MAX;
 
 /// A guest's message is cut here: it ends in a `reason` of 1,024 characters, and in one line of a log.
 const MESSAGE_CHARS_MAX: usize = 1000;
@@ -24,7 +26,7 @@ pub fn of_error(error: &wasmtime::Error, memory_refused: bool) -> Exit {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return Exit::Returned { code: code_of(exit.0) };
     }
-    if error.downcast_ref::<OutOfMemory>().is_some() {
+    if error.is::<OutOfMemory>() || error.is::<Crowded>() {
         return Exit::OutOfMemory;
     }
     // The collector's heap grows through the limiter like any memory; of a refusal it tells only its own kind of error.
@@ -55,6 +57,11 @@ fn kind_of(trap: WasmTrap) -> TrapKind {
 
 /// The root cause first, on one line: the backtrace of wasm frames belongs into the log, not into a `reason`.
 pub fn message_of(error: &wasmtime::Error) -> String {
+    if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        return format!(
+            "it holds {RESOURCES_MAX} handles (streams, requests, sockets, timers), the most that a guest may"
+        );
+    }
     let cause = error.root_cause().to_string();
     let line = cause.lines().next().unwrap_or_default();
     line.chars().take(MESSAGE_CHARS_MAX).collect()
@@ -102,5 +109,7 @@ mod tests {
     fn a_message_is_one_line_of_the_root_cause() {
         let error = wasmtime::Error::msg("the cause\nmore").context("outer");
         assert_eq!(message_of(&error), "the cause");
+        let full = wasmtime::Error::new(ResourceTableError::Full).context("outer");
+        assert!(message_of(&full).contains("65536 handles"));
     }
 }

@@ -72,6 +72,6 @@ pub fn log_trap(sandbox: &Sandbox, trap: &Trap, error: &wasmtime::Error) {
     let report = format!("{error:?}");
     let lines = std::iter::once(trap.message.as_str()).chain(report.lines().filter(|line| !line.trim().is_empty()));
     for line in lines.take(TRAP_LINES_MAX) {
-        sandbox.logs.write(sandbox.task, &sandbox.container, Stream::Stderr, line);
+        sandbox.log.write(Stream::Stderr, line);
     }
 }

@@ -6,8 +6,9 @@
 //! [`Admission`] makes that rare for handlers: a request waits until another instance fits, by what instances were seen to
 //! use, so that overload is a queue and not a crash.
 //!
-//! Counted is what a guest can make grow. What the host needs for an instance in any case (24 to 70 kB, measured) is in
-//! the node's capacity, not in the task's limit.
+//! Counted is what a guest can make grow: linear memories, tables, and what the host holds for its handles
+//! (`sandbox::held`). What the host needs for an instance in any case (24 to 70 kB, measured, and a stack of 512 KiB at most
+//! where it recurses) is in the node's capacity, not in the task's limit.
 
 mod admission;
 mod held_time;
@@ -15,7 +16,7 @@ mod limiter;
 mod meter;
 mod node;
 
-pub use admission::{Admission, AdmissionError, Reservation};
-pub use limiter::{MemoryLimiter, Slots};
+pub use admission::{Admission, AdmissionError, Crowded, Reservation};
+pub use limiter::{MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES, MemoryLimiter, Slots};
 pub use meter::{Level, MemoryMeter, NodeMeter, OutOfMemory};
 pub use node::{MemoryUse, resident};

@@ -3,6 +3,8 @@
 //! A guest inherits nothing of the host: its environment and arguments are those of its container, its output goes to the
 //! task's log, its standard input is empty, its files are what it was given, its network is its task's own address.
 
+pub mod container_log;
+mod held;
 pub mod linker;
 pub mod outgoing;
 pub mod stdio;
@@ -11,18 +13,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::component::ResourceTable;
-use wasmtime::{Engine, Store};
+use wasmtime::{CallHook, Engine, Store};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::model::TaskId;
+use crate::model::{StartFailure, TaskId};
 use crate::runtime::files::{ContainerFiles, FilesView, Given};
 use crate::runtime::memory::{MemoryLimiter, MemoryMeter, Reservation, Slots};
+use crate::runtime::sandbox::container_log::ContainerLog;
+use crate::runtime::sandbox::held::Held;
 use crate::runtime::sandbox::outgoing::Outgoing;
 use crate::runtime::sandbox::stdio::{LogOutput, Stdin};
 use crate::runtime::sockets::{self, SocketsView, TaskNetwork};
-use crate::runtime::spec::{LogSink, Stream};
+use crate::runtime::spec::Stream;
 
 /// Fuel ends a poll after 0.1 to 0.45 ms of work, at 1 % of overhead (measured: a tenth of it costs 11 %, ten times as
 /// much delays others by milliseconds).
@@ -32,8 +36,9 @@ const HOST_CALL_BYTES_MAX: usize = 16 << 20;
 /// Random bytes of one call: the host makes them in one go, and copies them. wasmtime's default of 64 MiB is 0.2 s during
 /// which the guest cannot be interrupted, and memory that nobody counts.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
-/// Handles (streams, requests, sockets, headers) that a guest may hold: some 100 bytes each on the host.
-const RESOURCES_MAX: usize = 65_536;
+/// Handles (streams, requests, sockets, headers, timers) that a guest may hold. What each takes counts as its memory
+/// (`held`), so this bounds the tables themselves: a server with 10,000 connections has five for each.
+pub const RESOURCES_MAX: usize = 65_536;
 /// Standard streams, and what single calls need for a moment.
 const OTHER_RESOURCES_OF_MODULES: usize = 32;
 /// Headers of one message, as the host keeps them: the proxies in front allow 64 KiB.
@@ -49,7 +54,7 @@ pub struct Sandbox {
     pub memory: MemoryMeter,
     pub network: TaskNetwork,
     pub files: Arc<ContainerFiles>,
-    pub logs: Arc<dyn LogSink>,
+    pub log: Arc<ContainerLog>,
     /// The task's live instances.
     pub instances: Arc<AtomicU64>,
 }
@@ -57,6 +62,7 @@ pub struct Sandbox {
 /// The data of a store: one guest's host.
 pub struct Guest {
     pub memory: MemoryLimiter,
+    held: Held,
     /// For all worlds: WASI 0.2 and 0.3 use the context and the table within.
     pub wasi: WasiP1Ctx,
     http: WasiHttpCtx,
@@ -82,7 +88,21 @@ impl Drop for Live {
     }
 }
 
+/// Arguments and environment of a container, as Linux bounds them for a program (a quarter of its stack, 2 MiB).
+const ARGUMENTS_BYTES_MAX: usize = 2 << 20;
+
 impl Sandbox {
+    /// Every instance has a copy of its arguments and its environment, which nobody counts.
+    pub fn check_arguments(&self) -> Result<(), StartFailure> {
+        let variables = self.environment.iter().map(|(name, value)| name.len() + value.len());
+        let bytes: usize = self.args.iter().map(String::len).chain(variables).sum();
+        if bytes > ARGUMENTS_BYTES_MAX {
+            let text = format!("its arguments and environment have {bytes} bytes, and may have {ARGUMENTS_BYTES_MAX}");
+            return Err(StartFailure::CannotCreate(text));
+        }
+        Ok(())
+    }
+
     /// A store bounded in memory, in host calls, in handles and in the length of a poll: there is no other way to make one.
     /// `admitted` is the memory that was set aside for it; `given` are the directories of a module, which cannot ask for them.
     pub fn store(
@@ -95,6 +115,7 @@ impl Sandbox {
         let memory = MemoryLimiter::new(self.memory.clone(), Slots::LARGEST, admitted);
         let guest = Guest {
             memory,
+            held: Held::default(),
             wasi: self.wasi(stdin, given)?,
             http: http_limits(),
             outgoing: Outgoing::new(self.network.outlet()),
@@ -103,8 +124,17 @@ impl Sandbox {
             _live: Live::begin(&self.instances),
         };
         let mut store = Store::new(engine, guest);
-        store.limiter(|guest| &mut guest.memory);
+        store.limiter_async(|guest| &mut guest.memory);
         store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
+        // Of its own resources, and of the streams and tasks of WASI 0.3, as of ours.
+        store.set_max_component_handles(RESOURCES_MAX);
+        if let Some(table) = store.concurrent_resource_table() {
+            table.set_max_capacity(RESOURCES_MAX);
+        }
+        store.call_hook(|mut store, hook| match hook {
+            CallHook::ReturningFromHost => store.data_mut().count_held(),
+            CallHook::CallingHost | CallHook::CallingWasm | CallHook::ReturningFromWasm => Ok(()),
+        });
         // The share of the processor decides when the next poll may begin.
         store.fuel_async_yield_interval(Some(POLL_FUEL))?;
         self.refuel(&mut store)?;
@@ -144,7 +174,7 @@ impl Sandbox {
     }
 
     fn output(&self, stream: Stream) -> LogOutput {
-        LogOutput::new(Arc::clone(&self.logs), self.task, Arc::clone(&self.container), stream)
+        LogOutput::new(Arc::clone(&self.log), stream)
     }
 }
 
@@ -158,6 +188,11 @@ impl Guest {
     /// Whether its limiter refused it memory; it then ended because of that.
     pub fn memory_refused(&self) -> bool {
         self.memory.out_of_memory().is_some()
+    }
+
+    /// Counts what the host holds for it, from time to time.
+    fn count_held(&mut self) -> wasmtime::Result<()> {
+        self.held.after_call(self.wasi.ctx().table, &mut self.memory).map_err(wasmtime::Error::new)
     }
 
     pub fn table(&mut self) -> &mut ResourceTable {

@@ -26,8 +26,9 @@ use crate::runtime::guest::program::Program;
 use crate::runtime::image::load::Image;
 use crate::runtime::meters::{ContainerMeters, TaskMeters};
 use crate::runtime::sandbox::Sandbox;
+use crate::runtime::sandbox::container_log::ContainerLog;
 use crate::runtime::sockets::TaskNetwork;
-use crate::runtime::spec::{Binding, ContainerSpec, GuestKind, Report, TaskSpec};
+use crate::runtime::spec::{Binding, ContainerSpec, GuestKind, Report, Stream, TaskSpec};
 use crate::runtime::task::orders::{Halt, Orders};
 
 /// A task that was started in this process: `RunningTask` says what its methods do.
@@ -210,7 +211,7 @@ impl Life {
             memory: meters.memory.clone(),
             network: if container.has_network { network.another() } else { network.another().closed_off() },
             files,
-            logs: Arc::clone(&self.node.logs),
+            log: ContainerLog::new(Arc::clone(&self.node.logs), id, &container.name),
             instances: Arc::clone(&meters.instances),
         })
     }
@@ -224,13 +225,18 @@ impl Life {
         sandbox: Arc<Sandbox>,
         halt: Halt,
     ) -> Exit {
+        if let Err(failure) = sandbox.check_arguments() {
+            return Exit::CouldNotStart(failure);
+        }
         let room = sandbox.memory.capacity();
         if image.initial_memory_bytes > room {
-            let message = format!(
-                "image '{}' begins with {} bytes of memory, and the container may have {room}",
+            // A process whose program does not fit is killed as it begins; the log says why.
+            let line = format!(
+                "coracle: image '{}' begins with {} bytes of memory, and the container may have {room}",
                 container.image, image.initial_memory_bytes
             );
-            return Exit::CouldNotStart(StartFailure::CannotCreate(message));
+            sandbox.log.write(Stream::Stderr, &line);
+            return Exit::OutOfMemory;
         }
         let runtime_id = runtime_id(sandbox.task, number);
         match image.kind() {

@@ -17,6 +17,7 @@ use crate::store::tuple::{Part, Tuple, decode};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IndexKey(Arc<[u8]>);
 
+const TASK_BY_ID: &str = "task by id";
 const LIVE_TASKS: &str = "live tasks";
 const STOPPED_TASKS: &str = "stopped tasks";
 const TASKS_BY_STATUS: &str = "tasks by status";
@@ -35,6 +36,11 @@ impl IndexKey {
 
     fn in_cluster(index: &str, scope: &Scope, cluster: &ClusterName, parts: impl FnOnce(Tuple) -> Tuple) -> IndexKey {
         IndexKey::new(index, |tuple| parts(tuple.scope(scope).text(cluster.as_str())))
+    }
+
+    /// The one task with this id, whatever its cluster.
+    pub(crate) fn task_by_id(id: TaskId) -> IndexKey {
+        IndexKey::new(TASK_BY_ID, |tuple| tuple.id(id.0))
     }
 
     /// Tasks that are not STOPPED, everywhere.
@@ -124,6 +130,7 @@ impl fmt::Debug for IndexKey {
 pub(crate) fn of_task(task: &Task) -> Vec<IndexKey> {
     let (scope, cluster) = (&task.scope, &task.cluster);
     let mut keys = Vec::with_capacity(8);
+    keys.push(IndexKey::task_by_id(task.id));
     keys.push(IndexKey::tasks_by_status(scope, cluster, task.last_status));
     keys.push(IndexKey::tasks_of_family(scope, cluster, &task.definition.family));
     if let Some(membership) = &task.service {

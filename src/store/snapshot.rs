@@ -108,6 +108,11 @@ impl Snapshot {
         self.indexes.count(place)
     }
 
+    /// The one task with this id, whatever its cluster.
+    pub fn task(&self, id: TaskId) -> Option<Arc<Task>> {
+        self.indexed(&IndexKey::task_by_id(id)).next().cloned()
+    }
+
     /// Tasks that are not STOPPED, everywhere.
     pub fn live_tasks(&self) -> Vec<Arc<Task>> {
         self.indexed_list(&IndexKey::live_tasks())

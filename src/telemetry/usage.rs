@@ -11,6 +11,11 @@ pub trait UsageSource: Send + Sync + 'static {
     fn usage(&self, task: TaskId) -> Option<Usage>;
     /// One container of the task.
     fn container_usage(&self, task: TaskId, container: &str) -> Option<Usage>;
+
+    /// What the task holds of its scratch disk, where that is counted.
+    fn storage_bytes(&self, _: TaskId) -> Option<u64> {
+        None
+    }
 }
 
 /// Knows of no task: for what runs without a node.

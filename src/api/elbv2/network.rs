@@ -3,8 +3,6 @@
 //! There is no VPC here. Clients that read one back, or name their own subnets, get ids of the right form; AWS wants two
 //! subnets in two zones, which a laptop does not have, so one is enough and none is as well.
 
-use sha2::{Digest, Sha256};
-
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
 use crate::model::Scope;
@@ -20,7 +18,7 @@ const ID_CHARS_MAX: usize = 32;
 
 /// The one VPC of an account in a region.
 pub fn vpc(scope: &Scope) -> String {
-    format!("vpc-{}", hex17(scope, "vpc"))
+    scope.vpc_id()
 }
 
 /// The zone of what is in no subnet: the region's first.
@@ -31,7 +29,7 @@ pub fn first_zone(scope: &Scope) -> String {
 /// What Route 53 would know the region's load balancers by.
 pub fn hosted_zone(scope: &Scope) -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let digest = digest(scope, "hosted zone");
+    let digest = scope.digest("hosted zone");
     let letters = digest.iter().take(13).map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
     std::iter::once('Z').chain(letters).collect()
 }
@@ -51,7 +49,7 @@ pub fn zones(
         (None, None) => Vec::new(),
     };
     if subnets.is_empty() {
-        subnets.push(format!("subnet-{}", hex17(scope, "subnet")));
+        subnets.push(format!("subnet-{}", scope.hex17("subnet")));
     }
     subnets.sort();
     let given = subnets.len();
@@ -102,7 +100,7 @@ fn mapped(mapping: wire::SubnetMapping) -> Result<String, ApiError> {
 pub fn security_groups(scope: &Scope, groups: Option<Vec<String>>) -> Result<Vec<String>, ApiError> {
     let groups = groups.unwrap_or_default();
     if groups.is_empty() {
-        return Ok(vec![format!("sg-{}", hex17(scope, "security group"))]);
+        return Ok(vec![format!("sg-{}", scope.hex17("security group"))]);
     }
     if groups.len() > SECURITY_GROUPS_MAX {
         return Err(ApiError::new(
@@ -134,21 +132,6 @@ fn has_form(id: &str, prefix: &str) -> bool {
         (1..=ID_CHARS_MAX).contains(&rest.len())
             && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     })
-}
-
-fn digest(scope: &Scope, what: &str) -> [u8; 32] {
-    let text = format!("{}/{}/{what}", scope.account, scope.region);
-    Sha256::digest(text.as_bytes()).into()
-}
-
-/// 17 hexadecimal digits that are always the same.
-fn hex17(scope: &Scope, what: &str) -> String {
-    digest(scope, what)
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .take(17)
-        .map(|digit| format!("{digit:x}"))
-        .collect()
 }
 
 #[cfg(test)]

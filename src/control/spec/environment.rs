@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::model::task::LaunchType;
 use crate::model::task_definition::ContainerDefinition;
 use crate::model::{Task, TaskDefinition};
 use crate::network::Address;
@@ -44,6 +45,14 @@ fn own(
         None => format!("ip-{}.{}.compute.internal", ip.to_string().replace('.', "-"), task.scope.region),
     };
     [
+        ("AWS_DEFAULT_REGION", task.scope.region.to_string()),
+        (
+            "AWS_EXECUTION_ENV",
+            String::from(match task.launch_type {
+                LaunchType::Fargate => "AWS_ECS_FARGATE",
+                LaunchType::Ec2 | LaunchType::External => "AWS_ECS_EC2",
+            }),
+        ),
         ("AWS_REGION", task.scope.region.to_string()),
         ("HOSTNAME", hostname),
         ("CORACLE_CLUSTER", task.cluster.to_string()),
@@ -56,7 +65,7 @@ fn own(
     .to_vec()
 }
 
-fn set(environment: &mut Vec<(String, String)>, name: String, value: String) {
+pub fn set(environment: &mut Vec<(String, String)>, name: String, value: String) {
     match environment.iter_mut().find(|(known, _)| *known == name) {
         Some((_, known)) => *known = value,
         None => environment.push((name, value)),

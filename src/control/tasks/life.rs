@@ -78,6 +78,7 @@ pub async fn fail(shared: Arc<Shared>, task: Task, failure: StartFailure) {
 fn release(shared: &Shared, task: &Task) {
     shared.logs.end(task.id);
     shared.host.forget(task.id);
+    shared.task_roles.end(task.id);
     shared.running.remove(task.id);
 }
 

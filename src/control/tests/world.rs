@@ -9,6 +9,7 @@ use tokio::time::{self, Instant};
 use super::scripted::{MISSING, ScriptedBalancer, ScriptedHost, Witness};
 use super::{definition, scope};
 use crate::control::{Clock, Config, Control, Ids, start};
+use crate::identity::TaskRoles;
 use crate::model::load_balancer::HealthCheck;
 use crate::model::service::{RolloutState, SchedulingStrategy, ServiceLoadBalancer, Throttle};
 use crate::model::task::{Container, ContainerStatus, LaunchType, NetworkInterface, StopCode};
@@ -82,6 +83,7 @@ impl World {
             ids: Ids::new(move || u128::from(drawn.fetch_add(1, Ordering::Relaxed)) << 64 | 0xabc),
             any_file_image: true,
             settings: Arc::default(),
+            task_roles: TaskRoles::default(),
         }
     }
 
@@ -205,6 +207,8 @@ impl World {
                 reason: None,
                 network_bindings: vec![],
                 is_handler: None,
+                started_at: None,
+                finished_at: None,
             }],
             id,
             ..super::task(0)

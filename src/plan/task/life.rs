@@ -71,6 +71,8 @@ pub fn apply(task: &mut Task, definition: &TaskDefinition, fact: &Fact, at: Time
         Fact::ContainerStarted { container, runtime_id, bindings } => {
             if let Some(shown) = task.containers.iter_mut().find(|shown| shown.name == *container) {
                 shown.runtime_id = Some(runtime_id.clone());
+                shown.started_at = Some(at);
+                shown.finished_at = None;
                 shown.network_bindings = match task.address {
                     // A program opens its ports by itself, where its mappings say.
                     Some(address) if bindings.is_empty() => mapped(definition, container, address),
@@ -140,6 +142,7 @@ fn container_stopped(
     shown.last_status = ContainerStatus::Stopped;
     shown.exit_code = end.exit_code;
     shown.reason = end.reason.clone();
+    shown.finished_at = shown.started_at.map(|_| at);
 
     let essential = definition.container(container).is_none_or(|defined| defined.essential);
     if !essential {

@@ -1,7 +1,9 @@
 //! What EC2 and EXTERNAL tasks reserve of a container instance. FARGATE reserves nothing: its sizes are caps.
 
+use serde_json::Value;
+
 use crate::model::task::LaunchType;
-use crate::model::{ContainerInstance, Task, TaskDefinition, size};
+use crate::model::{ContainerDefinition, ContainerInstance, Task, TaskDefinition, size};
 
 /// CPU units and MiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,11 +19,28 @@ pub fn reservation(task: &Task, definition: Option<&TaskDefinition>) -> Reservat
     }
     let own_cpu = task.cpu.as_deref().and_then(size::cpu_units);
     let own_memory = task.memory.as_deref().and_then(size::memory_mib);
-    let sums = definition.map(of_definition).unwrap_or_default();
+    let containers = definition.map_or(&[][..], |definition| &definition.document.container_definitions);
+    let cpu = || containers.iter().map(|it| overridden(task, &it.name, "cpu").unwrap_or(u64::from(it.cpu))).sum();
+    let memory = || containers.iter().filter_map(|it| reserved_mib(task, it, true)).sum();
     Reservation {
-        cpu_units: own_cpu.map_or(sums.cpu_units, u64::from),
-        memory_mib: own_memory.map_or(sums.memory_mib, u64::from),
+        cpu_units: own_cpu.map_or_else(cpu, u64::from),
+        memory_mib: own_memory.map_or_else(memory, u64::from),
     }
+}
+
+/// What a container reserves of memory: `memoryReservation`, and without one its `memory` where `or_limit`; as the task's
+/// overrides have them, else as they are defined.
+pub fn reserved_mib(task: &Task, container: &ContainerDefinition, or_limit: bool) -> Option<u64> {
+    let of = |member: &str, defined: Option<u32>| overridden(task, &container.name, member).or(defined.map(u64::from));
+    let limit = || of("memory", container.memory).filter(|_| or_limit);
+    of("memoryReservation", container.memory_reservation).or_else(limit)
+}
+
+/// A number of the `containerOverrides` of this container.
+fn overridden(task: &Task, container: &str, member: &str) -> Option<u64> {
+    let overrides = task.overrides.get("containerOverrides")?.as_array()?;
+    let given = overrides.iter().find(|given| given.get("name").and_then(Value::as_str) == Some(container))?;
+    given.get(member)?.as_u64()
 }
 
 /// What a task of this definition reserves without overrides.
@@ -82,6 +101,21 @@ impl Remaining {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn overrides_count_as_what_they_override() {
+        let overrides = serde_json::json!({"containerOverrides": [{"name": "a", "memoryReservation": 7, "memory": 9}]});
+        let mut task = crate::plan::task::tests::task(1);
+        let container = |json: Value| serde_json::from_value::<ContainerDefinition>(json).unwrap();
+        let (a, b) = (
+            container(serde_json::json!({"name": "a", "image": "i", "memory": 50, "memoryReservation": 20})),
+            container(serde_json::json!({"name": "b", "image": "i", "memory": 50})),
+        );
+        assert_eq!((reserved_mib(&task, &a, true), reserved_mib(&task, &b, true)), (Some(20), Some(50)));
+        task.overrides = overrides.as_object().unwrap().clone();
+        assert_eq!((reserved_mib(&task, &a, true), reserved_mib(&task, &b, true)), (Some(7), Some(50)));
+        assert_eq!((reserved_mib(&task, &a, false), reserved_mib(&task, &b, false)), (Some(7), None));
+    }
 
     #[test]
     fn what_runs_out_first_is_named() {

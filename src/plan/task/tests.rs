@@ -47,6 +47,7 @@ pub(crate) fn task(id: u128) -> Task {
         stop_code: None,
         stopped_reason: None,
         usage: None,
+        protection: None,
     }
 }
 
@@ -62,6 +63,8 @@ fn container(name: &str) -> Container {
         reason: None,
         network_bindings: vec![],
         is_handler: None,
+        started_at: None,
+        finished_at: None,
     }
 }
 

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
+/// What is read at once to make a digest.
+const DIGEST_PIECE_BYTES: usize = 256 << 10;
 /// Only the user may look in here.
 const PRIVATE: u32 = 0o700;
 
@@ -85,15 +87,23 @@ impl Artifacts {
 }
 
 fn digest_of(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(hex_digest(&bytes))
+    // In pieces: it may be a gigabyte.
+    let (mut file, mut hasher, mut piece) = (File::open(path)?, Sha256::new(), vec![0; DIGEST_PIECE_BYTES]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(piece.get(..read).unwrap_or_default()),
+        }
+    }
 }
 
 /// SHA-256 in lower-case hexadecimal.
 pub fn hex_digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -25,10 +25,11 @@ const NICE: i32 = 15;
 pub struct Limits {
     pub memory_bytes: u64,
     pub cpu_seconds: u64,
+    pub file_bytes: u64,
 }
 
 /// The arguments that [`child_main`] reads.
-pub fn arguments(form: Form, concurrency: Concurrency, output: &Path, limits: &Limits) -> [OsString; 5] {
+pub fn arguments(form: Form, concurrency: Concurrency, output: &Path, limits: &Limits) -> [OsString; 6] {
     let form = match form {
         Form::Component => "component",
         Form::Module => "module",
@@ -42,6 +43,7 @@ pub fn arguments(form: Form, concurrency: Concurrency, output: &Path, limits: &L
         OsString::from(concurrency),
         OsString::from(limits.memory_bytes.to_string()),
         OsString::from(limits.cpu_seconds.to_string()),
+        OsString::from(limits.file_bytes.to_string()),
         output.as_os_str().to_owned(),
     ]
 }
@@ -72,7 +74,7 @@ pub fn child_main(arguments: impl IntoIterator<Item = OsString>) -> i32 {
 }
 
 fn parse(arguments: &[OsString]) -> Option<(Form, Concurrency, Limits, PathBuf)> {
-    let [form, concurrency, memory_bytes, cpu_seconds, output] = arguments else { return None };
+    let [form, concurrency, memory_bytes, cpu_seconds, file_bytes, output] = arguments else { return None };
     let form = match form.to_str()? {
         "component" => Form::Component,
         "module" => Form::Module,
@@ -84,7 +86,11 @@ fn parse(arguments: &[OsString]) -> Option<(Form, Concurrency, Limits, PathBuf)>
         _ => return None,
     };
     let number = |text: &OsString| text.to_str()?.parse::<u64>().ok();
-    let limits = Limits { memory_bytes: number(memory_bytes)?, cpu_seconds: number(cpu_seconds)? };
+    let limits = Limits {
+        memory_bytes: number(memory_bytes)?,
+        cpu_seconds: number(cpu_seconds)?,
+        file_bytes: number(file_bytes)?,
+    };
     Some((form, concurrency, limits, PathBuf::from(output)))
 }
 
@@ -92,6 +98,8 @@ fn limit_self(limits: &Limits) -> rustix::io::Result<()> {
     let both = |value| Rlimit { current: Some(value), maximum: Some(value) };
     setrlimit(Resource::As, both(limits.memory_bytes))?;
     setrlimit(Resource::Cpu, both(limits.cpu_seconds))?;
+    // What it writes is one file. Past this the kernel ends it.
+    setrlimit(Resource::Fsize, both(limits.file_bytes))?;
     // A crash of the compiler over a stranger's bytes is not worth gigabytes on the disk.
     setrlimit(Resource::Core, both(0))?;
     set_parent_process_death_signal(Some(Signal::KILL))?;

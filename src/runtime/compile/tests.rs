@@ -54,7 +54,7 @@ async fn a_child_that_dies_is_an_error_of_the_image_and_one_that_complains_is_he
 
 #[test]
 fn the_child_reads_what_the_parent_writes() {
-    let limits = child::Limits { memory_bytes: 1, cpu_seconds: 2 };
+    let limits = child::Limits { memory_bytes: 1, cpu_seconds: 2, file_bytes: 3 };
     let arguments = child::arguments(Form::Module, Concurrency::On, std::path::Path::new("/x y"), &limits);
     assert_eq!(arguments[0], "module");
     assert_eq!(child::child_main([std::ffi::OsString::from("nonsense")]), child::EXIT_HOST);

@@ -153,7 +153,8 @@ impl HandlerContainer {
         });
         if keep {
             let pressure = Arc::clone(&shared.parts.pressure);
-            shared.parts.guests.spawn(idle::sweep(Arc::downgrade(&shared), pressure, shared.cut.clone()));
+            let memory = shared.parts.sandbox.memory.clone();
+            shared.parts.guests.spawn(idle::sweep(Arc::downgrade(&shared), pressure, memory, shared.cut.clone()));
         }
         HandlerContainer { shared }
     }

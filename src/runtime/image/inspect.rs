@@ -9,6 +9,7 @@ use wasmparser::{
 
 use crate::model::StartFailure;
 use crate::runtime::engine::{CORE_INSTANCES_PER_PERMIT, EngineKind, POOL_WEIGHT_MAX};
+use crate::runtime::memory::{MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use crate::runtime::spec::GuestKind;
 
 /// The contract that an image was built for.
@@ -108,6 +109,15 @@ const OFFERED_3: [&str; 23] = [
 /// What the host of WASI 0.1 is imported as.
 const MODULE_HOST: &str = "wasi_snapshot_preview1";
 
+/// Imports, and exports, of the image itself. The largest known programs have some thousands; each name is kept while the
+/// image is looked at.
+const NAMED_MAX: usize = 100_000;
+/// Core instances, memories and tables of one image: what a store admits (`memory::limiter`), so that an image with more
+/// is refused here, with words, and not when it runs. Components of the toolchains have 3 to 10 instances.
+const CORE_INSTANCES_MAX: u32 = MAX_INSTANCES as u32;
+const MEMORIES_MAX: u32 = MAX_MEMORIES as u32;
+const TABLES_MAX: u32 = MAX_TABLES as u32;
+
 /// Says what an image is, or why it cannot run.
 pub fn inspect(bytes: &[u8]) -> Result<Inspected, StartFailure> {
     let mut found = Found::default();
@@ -117,6 +127,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspected, StartFailure> {
     for payload in Parser::new(0).parse_all(bytes) {
         let taken = payload.and_then(|payload| found.take(payload));
         taken.map_err(|error| StartFailure::CannotPull(format!("it is a damaged WebAssembly file: {error}")))?;
+        found.check_counts()?;
     }
     found.judge()
 }
@@ -159,6 +170,11 @@ struct Found {
 }
 
 impl Found {
+    /// One more than may be, so that too many are noticed.
+    fn names_left(&self, of: impl Fn(&Found) -> &Vec<String>) -> usize {
+        (NAMED_MAX + 1).saturating_sub(of(self).len())
+    }
+
     fn take(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
         match payload {
             Payload::Version { encoding, .. } => {
@@ -167,7 +183,7 @@ impl Found {
             }
             Payload::End(_) => self.depth -= 1,
             Payload::ComponentImportSection(imports) if self.depth == 1 => {
-                for import in imports {
+                for import in imports.into_iter().take(self.names_left(|found| &found.imports)) {
                     let import = import?;
                     // Types alone need nobody to offer them.
                     if !matches!(import.ty, ComponentTypeRef::Type(_)) {
@@ -176,7 +192,7 @@ impl Found {
                 }
             }
             Payload::ComponentExportSection(exports) if self.depth == 1 => {
-                for export in exports {
+                for export in exports.into_iter().take(self.names_left(|found| &found.exports)) {
                     let export = export?;
                     if export.kind == ComponentExternalKind::Instance {
                         self.exports.push(export.name.name.to_owned());
@@ -184,7 +200,7 @@ impl Found {
                 }
             }
             Payload::ImportSection(imports) if self.depth == 1 => {
-                for import in imports.into_imports() {
+                for import in imports.into_imports().take(self.names_left(|found| &found.imports)) {
                     let import = import?;
                     self.imports.push(match import.ty {
                         TypeRef::Func(_) if import.module == MODULE_HOST => import.module.to_owned(),
@@ -193,7 +209,7 @@ impl Found {
                 }
             }
             Payload::ExportSection(exports) if self.depth == 1 => {
-                for export in exports {
+                for export in exports.into_iter().take(self.names_left(|found| &found.exports)) {
                     self.exports.push(export?.name.to_owned());
                 }
             }
@@ -212,6 +228,23 @@ impl Found {
             // Exceptions live on the collected heap.
             Payload::TagSection(_) => self.collects_garbage = true,
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_counts(&self) -> Result<(), StartFailure> {
+        let named_max = NAMED_MAX as u64;
+        for (count, most, what) in [
+            (self.imports.len() as u64, named_max, "imports"),
+            (self.exports.len() as u64, named_max, "exports"),
+            (u64::from(self.core_instances), u64::from(CORE_INSTANCES_MAX), "core instances"),
+            (u64::from(self.memories), u64::from(MEMORIES_MAX), "memories"),
+            (u64::from(self.tables), u64::from(TABLES_MAX), "tables"),
+        ] {
+            if count > most {
+                let text = format!("it has more than {most} {what}, the most that a guest may have");
+                return Err(StartFailure::CannotCreate(text));
+            }
         }
         Ok(())
     }
@@ -367,6 +400,36 @@ mod tests {
         let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x09\x01\x03env\x01f\0\0\x03\x02\x01\0\
             \x07\x0a\x01\x06_start\0\x01\x0a\x04\x01\x02\0\x0b";
         assert_eq!(failure(module), "CannotCreateContainerError: it imports what is not offered here: env.f");
+    }
+
+    /// A section of a module: its number, its length, then how many of the same thing.
+    fn section(number: u8, count: usize, each: &[u8]) -> Vec<u8> {
+        let leb = |mut value: usize| {
+            let mut bytes = Vec::new();
+            while value >= 0x80 {
+                bytes.push(value as u8 & 0x7f | 0x80);
+                value >>= 7;
+            }
+            bytes.push(value as u8);
+            bytes
+        };
+        let body = [leb(count), each.repeat(count)].concat();
+        [vec![number], leb(body.len()), body].concat()
+    }
+
+    #[test]
+    fn too_many_of_anything_are_refused_and_named() {
+        let module = |section: Vec<u8>| failure(&[b"\0asm\x01\0\0\0".to_vec(), section].concat());
+        // (import "a" "b" (global i32)), (export "" (func 0)), (memory 0), (table 0 funcref)
+        for (section, what) in [
+            (section(2, 2_000_000, b"\x01a\x01b\x03\x7f\0"), "100000 imports"),
+            (section(7, 100_001, b"\0\0\0"), "100000 exports"),
+            (section(5, 101, b"\0\0"), "100 memories"),
+            (section(4, 201, b"\x70\0\0"), "200 tables"),
+        ] {
+            let message = module(section);
+            assert!(message.starts_with("CannotCreateContainerError: ") && message.contains(what), "{message}");
+        }
     }
 
     #[test]

@@ -65,7 +65,10 @@ impl Loader {
 
     /// `digest` is that of `bytes`, in hexadecimal.
     pub async fn load(&self, digest: String, bytes: Bytes) -> Result<Image, StartFailure> {
-        let inspected = inspect(&bytes)?;
+        // It reads all of the image, and these threads serve others.
+        let looked_at = bytes.clone();
+        let inspecting = tokio::task::spawn_blocking(move || inspect(&looked_at));
+        let inspected = inspecting.await.map_err(|error| StartFailure::CannotPull(error.to_string()))??;
         match self.load_for(inspected.engine, inspected, &digest, &bytes).await {
             // What the pool's slots do not hold is told by wasmtime when it maps the code.
             Err(Unfit::Pool(_)) if inspected.engine != EngineKind::OnDemand => {

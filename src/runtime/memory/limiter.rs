@@ -8,18 +8,20 @@
 //! there: a guest could have memory that it holds uncounted. What was counted for a growth that then failed (the kernel had
 //! no memory) stays counted until the store goes.
 
-use wasmtime::ResourceLimiter;
+use wasmtime::ResourceLimiterAsync;
+use wasmtime_wasi::async_trait;
 
+use super::admission::{Crowded, Next};
 use super::{MemoryMeter, OutOfMemory, Reservation};
 
 /// What an element of a table takes: wasmtime keeps a pointer for a function reference, and less for others.
 const TABLE_ELEMENT_BYTES: u64 = 8;
 /// Core instances in a store: a component of the WebAssembly toolchains has 3 to 10; composed ones a few dozen.
-const INSTANCES_MAX: usize = 100;
+pub const MAX_INSTANCES: usize = 100;
 /// Tables in a store: at most one or two for each core instance.
-const TABLES_MAX: usize = 200;
+pub const MAX_TABLES: usize = 200;
 /// Linear memories in a store: at most one for each core instance.
-const MEMORIES_MAX: usize = 100;
+pub const MAX_MEMORIES: usize = 100;
 
 /// What the engine's allocator can hold at most. A growth beyond it fails normally.
 #[derive(Clone, Copy, Debug)]
@@ -60,12 +62,19 @@ impl MemoryLimiter {
         if let Some(refused) = self.out_of_memory {
             return Err(refused);
         }
+        self.try_charge(bytes).inspect_err(|refused| self.out_of_memory = Some(*refused))
+    }
+
+    fn try_charge(&mut self, bytes: u64) -> Result<(), OutOfMemory> {
         let used_bytes = self.used_bytes.saturating_add(bytes);
         let paid_bytes = self.paid_bytes();
         if used_bytes > paid_bytes {
             let missing_bytes = used_bytes - paid_bytes;
-            self.meter.reserve(missing_bytes).inspect_err(|refused| self.out_of_memory = Some(*refused))?;
+            self.meter.reserve(missing_bytes)?;
             self.reserved_bytes += missing_bytes;
+            if let Some(admitted) = &self.admitted {
+                admitted.see(used_bytes);
+            }
         }
         self.used_bytes = used_bytes;
         self.peak_bytes = self.peak_bytes.max(used_bytes);
@@ -97,7 +106,7 @@ impl MemoryLimiter {
         self.reserved_bytes + self.admitted.as_ref().map_or(0, Reservation::bytes)
     }
 
-    fn grow(&mut self, growth: Growth) -> wasmtime::Result<bool> {
+    async fn grow(&mut self, growth: Growth) -> wasmtime::Result<bool> {
         if let Some(refused) = self.out_of_memory {
             return Err(wasmtime::Error::new(refused));
         }
@@ -105,8 +114,38 @@ impl MemoryLimiter {
             return Ok(false);
         }
         let bytes = (growth.desired.saturating_sub(growth.current) as u64).saturating_mul(growth.unit_bytes);
-        self.charge_host(bytes).map_err(wasmtime::Error::new)?;
-        Ok(true)
+        let Err(refused) = self.try_charge(bytes) else { return Ok(true) };
+        // What would not fit even alone is an end; what others hold is waited for, by who was let in with them.
+        let fits_alone = self.used_bytes.saturating_add(bytes) <= self.meter.capacity();
+        let ended = match &self.admitted {
+            Some(_) if fits_alone => self.wait_for(bytes, refused).await,
+            _ => Err(wasmtime::Error::new(refused)),
+        };
+        if ended.is_err() {
+            self.out_of_memory = Some(refused);
+        }
+        ended.map(|()| true)
+    }
+
+    async fn wait_for(&mut self, bytes: u64, refused: OutOfMemory) -> wasmtime::Result<()> {
+        let meter = self.meter.clone();
+        let Some(growing) = self.admitted.as_ref().map(Reservation::grow) else { return Err(refused.into()) };
+        loop {
+            // Both listen from here on: what becomes free between the try and the wait is not missed.
+            let (freed, changed) = (meter.freed(), growing.changed());
+            if self.try_charge(bytes).is_ok() {
+                return Ok(());
+            }
+            match growing.next() {
+                Next::Wait(limit) => tokio::select! {
+                    () = freed => {}
+                    () = changed => {}
+                    () = tokio::time::sleep(limit) => {}
+                },
+                Next::GiveWay => return Err(Crowded.into()),
+                Next::TooLarge => return Err(refused.into()),
+            }
+        }
     }
 }
 
@@ -119,26 +158,37 @@ struct Growth {
     unit_bytes: u64,
 }
 
-impl ResourceLimiter for MemoryLimiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        self.grow(Growth { current, desired, maximum, slot: self.slots.memory_bytes, unit_bytes: 1 })
+#[async_trait]
+impl ResourceLimiterAsync for MemoryLimiter {
+    async fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.grow(Growth { current, desired, maximum, slot: self.slots.memory_bytes, unit_bytes: 1 }).await
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    async fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let slot = self.slots.table_elements;
-        self.grow(Growth { current, desired, maximum, slot, unit_bytes: TABLE_ELEMENT_BYTES })
+        self.grow(Growth { current, desired, maximum, slot, unit_bytes: TABLE_ELEMENT_BYTES }).await
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        MAX_INSTANCES
     }
 
     fn tables(&self) -> usize {
-        TABLES_MAX
+        MAX_TABLES
     }
 
     fn memories(&self) -> usize {
-        MEMORIES_MAX
+        MAX_MEMORIES
     }
 }
 
@@ -166,12 +216,12 @@ mod tests {
         (meter.clone(), MemoryLimiter::new(meter, Slots::LARGEST, None))
     }
 
-    #[test]
-    fn counts_memories_tables_and_host_buffers_and_gives_all_back() {
+    #[tokio::test]
+    async fn counts_memories_tables_and_host_buffers_and_gives_all_back() {
         let (meter, mut it) = limiter(10 * PAGE as u64);
-        assert!(it.memory_growing(0, 2 * PAGE, None).unwrap());
-        assert!(it.memory_growing(2 * PAGE, 3 * PAGE, Some(4 * PAGE)).unwrap());
-        assert!(it.table_growing(0, 100, None).unwrap());
+        assert!(it.memory_growing(0, 2 * PAGE, None).await.unwrap());
+        assert!(it.memory_growing(2 * PAGE, 3 * PAGE, Some(4 * PAGE)).await.unwrap());
+        assert!(it.table_growing(0, 100, None).await.unwrap());
         it.charge_host(1000).unwrap();
         assert_eq!(meter.held(), 3 * PAGE as u64 + 1800);
         it.release_host(1000);
@@ -180,36 +230,36 @@ mod tests {
         assert_eq!((meter.held(), meter.peak()), (0, 3 * PAGE as u64 + 1800));
     }
 
-    #[test]
-    fn past_the_limit_is_a_typed_error_for_good() {
+    #[tokio::test]
+    async fn past_the_limit_is_a_typed_error_for_good() {
         let (meter, mut it) = limiter(2 * PAGE as u64);
-        assert!(it.memory_growing(0, PAGE, None).unwrap());
-        let error = it.memory_growing(PAGE, 3 * PAGE, None).unwrap_err();
+        assert!(it.memory_growing(0, PAGE, None).await.unwrap());
+        let error = it.memory_growing(PAGE, 3 * PAGE, None).await.unwrap_err();
         let refused = *error.downcast_ref::<OutOfMemory>().unwrap();
         assert_eq!((refused.level, refused.asked_bytes), (Level::Container, 2 * PAGE as u64));
         assert_eq!(it.out_of_memory(), Some(refused));
         // Even what would fit.
-        assert!(it.memory_growing(PAGE, 2 * PAGE, None).is_err());
-        assert!(it.table_growing(0, 1, None).is_err());
+        assert!(it.memory_growing(PAGE, 2 * PAGE, None).await.is_err());
+        assert!(it.table_growing(0, 1, None).await.is_err());
         assert!(it.charge_host(1).is_err());
         drop(it);
         assert_eq!(meter.held(), 0);
     }
 
-    #[test]
-    fn the_modules_own_maximum_and_the_slot_fail_normally_and_count_nothing() {
+    #[tokio::test]
+    async fn the_modules_own_maximum_and_the_slot_fail_normally_and_count_nothing() {
         let meter = MemoryMeter::task(Some(100 * PAGE as u64), &NodeMeter::default()).container(None);
         let slots = Slots { memory_bytes: 8 * PAGE, table_elements: 10 };
         let mut it = MemoryLimiter::new(meter.clone(), slots, None);
-        assert!(!it.memory_growing(PAGE, 3 * PAGE, Some(2 * PAGE)).unwrap());
-        assert!(!it.memory_growing(PAGE, 9 * PAGE, None).unwrap());
-        assert!(!it.table_growing(0, 11, None).unwrap());
+        assert!(!it.memory_growing(PAGE, 3 * PAGE, Some(2 * PAGE)).await.unwrap());
+        assert!(!it.memory_growing(PAGE, 9 * PAGE, None).await.unwrap());
+        assert!(!it.table_growing(0, 11, None).await.unwrap());
         assert_eq!((meter.held(), it.out_of_memory()), (0, None));
-        assert!(it.memory_growing(0, PAGE, None).unwrap());
+        assert!(it.memory_growing(0, PAGE, None).await.unwrap());
     }
 
     /// `(module (memory 1 MAX) (func (export "run") (result i32) (memory.grow (i32.const 10))))`, run in wasmtime.
-    fn grow_by_ten_pages(limit_pages: u64, maximum: Option<u8>) -> (wasmtime::Result<i32>, u64) {
+    async fn grow_by_ten_pages(limit_pages: u64, maximum: Option<u8>) -> (wasmtime::Result<i32>, u64) {
         let memory: &[u8] = &maximum.map_or(vec![5, 3, 1, 0, 1], |maximum| vec![5, 4, 1, 1, 1, maximum]);
         let module = [
             b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0",
@@ -221,27 +271,30 @@ mod tests {
         let module = wasmtime::Module::new(&engine, module).unwrap();
         let (meter, limiter) = limiter(limit_pages * PAGE as u64);
         let mut store = wasmtime::Store::new(&engine, limiter);
-        store.limiter(|limiter| limiter);
-        let result = wasmtime::Instance::new(&mut store, &module, &[])
-            .and_then(|instance| instance.get_typed_func::<(), i32>(&mut store, "run"))
-            .and_then(|run| run.call(&mut store, ()));
+        store.limiter_async(|limiter| limiter);
+        let result = async {
+            let instance = wasmtime::Instance::new_async(&mut store, &module, &[]).await?;
+            let run = instance.get_typed_func::<(), i32>(&mut store, "run")?;
+            run.call_async(&mut store, ()).await
+        }
+        .await;
         let held_pages = meter.held() / PAGE as u64;
         drop(store);
         assert_eq!(meter.held(), 0);
         (result, held_pages)
     }
 
-    #[test]
-    fn wasmtime_asks_and_hands_the_error_through() {
-        let (result, held_pages) = grow_by_ten_pages(11, None);
+    #[tokio::test]
+    async fn wasmtime_asks_and_hands_the_error_through() {
+        let (result, held_pages) = grow_by_ten_pages(11, None).await;
         assert_eq!((result.unwrap(), held_pages), (1, 11));
-        let (result, held_pages) = grow_by_ten_pages(11, Some(5));
+        let (result, held_pages) = grow_by_ten_pages(11, Some(5)).await;
         assert_eq!((result.unwrap(), held_pages), (-1, 1));
-        let (result, held_pages) = grow_by_ten_pages(10, None);
+        let (result, held_pages) = grow_by_ten_pages(10, None).await;
         assert!(result.unwrap_err().downcast_ref::<OutOfMemory>().is_some());
         assert_eq!(held_pages, 1);
         // Not even what it begins with.
-        let (result, held_pages) = grow_by_ten_pages(0, None);
+        let (result, held_pages) = grow_by_ten_pages(0, None).await;
         assert!(result.unwrap_err().downcast_ref::<OutOfMemory>().is_some());
         assert_eq!(held_pages, 0);
     }

@@ -56,6 +56,7 @@ struct Inner {
     /// Of a task: what all tasks of the node hold.
     node: NodeMeter,
     freed: Notify,
+    wanted: Notify,
 }
 
 /// What all tasks of a node hold together. It refuses nothing: a node promises more than it has, and whoever watches it
@@ -93,6 +94,7 @@ impl MemoryMeter {
             task,
             node: node.clone(),
             freed: Notify::new(),
+            wanted: Notify::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -164,6 +166,16 @@ impl MemoryMeter {
     /// Resolves when something of this container or of its task is given back after this was called (not: first polled).
     pub(super) fn freed(&self) -> Notified<'_> {
         self.root().inner.freed.notified()
+    }
+
+    /// Somebody waits for memory of this task: what is held and not needed may be given back.
+    pub(super) fn want(&self) {
+        self.root().inner.wanted.notify_waiters();
+    }
+
+    /// Resolves when somebody waits for memory of this task after this was called.
+    pub fn wanted(&self) -> Notified<'_> {
+        self.root().inner.wanted.notified()
     }
 
     fn root(&self) -> &Self {

@@ -16,7 +16,7 @@ use crate::runtime::sockets::Outlet;
 
 /// What a guest may write to a body at once. The host holds two such chunks for each response whose client is slow; with
 /// wasmtime's default of 1 MiB a thousand of them would hold 2 GiB that nobody counts.
-const BODY_CHUNK_BYTES_MAX: usize = 64 << 10;
+pub const BODY_CHUNK_BYTES_MAX: usize = 64 << 10;
 
 /// The hooks of one store.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
-use crate::model::TaskId;
-use crate::runtime::spec::{LogSink, Stream};
+use crate::runtime::sandbox::container_log::ContainerLog;
+use crate::runtime::spec::Stream;
 
 /// A longer line is cut into several, as Docker's log drivers cut it.
 const LINE_BYTES_MAX: usize = 16 << 10;
@@ -28,17 +28,15 @@ pub struct LogOutput {
 }
 
 struct Lines {
-    sink: Arc<dyn LogSink>,
-    task: TaskId,
-    container: Arc<str>,
+    log: Arc<ContainerLog>,
     stream: Stream,
     /// The line that is not finished yet; less than `LINE_BYTES_MAX`.
     partial: Vec<u8>,
 }
 
 impl LogOutput {
-    pub fn new(sink: Arc<dyn LogSink>, task: TaskId, container: Arc<str>, stream: Stream) -> LogOutput {
-        LogOutput { lines: Arc::new(Mutex::new(Lines { sink, task, container, stream, partial: Vec::new() })) }
+    pub fn new(log: Arc<ContainerLog>, stream: Stream) -> LogOutput {
+        LogOutput { lines: Arc::new(Mutex::new(Lines { log, stream, partial: Vec::new() })) }
     }
 }
 
@@ -71,7 +69,7 @@ impl Lines {
 
     fn finish(&mut self) {
         let line = self.partial.strip_suffix(b"\r").unwrap_or(&self.partial);
-        self.sink.write(self.task, &self.container, self.stream, &String::from_utf8_lossy(line));
+        self.log.write(self.stream, &String::from_utf8_lossy(line));
         self.partial.clear();
     }
 }
@@ -214,6 +212,8 @@ impl AsyncRead for Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::TaskId;
+    use crate::runtime::spec::LogSink;
 
     #[derive(Default)]
     struct Kept(Mutex<Vec<String>>);
@@ -226,7 +226,7 @@ mod tests {
 
     fn lines_of(writes: &[&[u8]]) -> Vec<String> {
         let kept = Arc::new(Kept::default());
-        let output = LogOutput::new(kept.clone(), TaskId(1), Arc::from("c"), Stream::Stdout);
+        let output = LogOutput::new(ContainerLog::new(kept.clone(), TaskId(1), "c"), Stream::Stdout);
         for bytes in writes {
             output.lines.lock().write(bytes);
         }

@@ -90,7 +90,7 @@ async fn growing_without_end_is_out_of_memory_by_container_or_task() {
 async fn an_image_that_begins_above_the_limit_does_not_start() {
     let node = TestNode::start();
     let tiny = ContainerSpec { memory_bytes: Some(64 << 10), ..container("coracle/batch", &[]) };
-    assert!(matches!(node.exit(tiny).await, Exit::CouldNotStart(StartFailure::CannotCreate(_))));
+    assert_eq!(node.exit(tiny).await, Exit::OutOfMemory);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

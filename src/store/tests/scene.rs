@@ -74,6 +74,7 @@ pub fn task(id: u128, service: Option<&str>, status: TaskStatus) -> Task {
         stop_code: None,
         stopped_reason: None,
         usage: None,
+        protection: None,
     }
 }
 

@@ -97,6 +97,7 @@ pub(crate) fn task(id: u128, deployment: &str) -> Task {
         stop_code: None,
         stopped_reason: None,
         usage: None,
+        protection: None,
     }
 }
 

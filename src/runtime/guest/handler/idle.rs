@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::runtime::guest::handler::Shared;
 use crate::runtime::guest::instance::Instance;
+use crate::runtime::memory::MemoryMeter;
 
 /// Idle instances of one container: more than the requests that a few cores work on at once are not of use.
 const IDLE_MAX: usize = 64;
@@ -71,13 +72,14 @@ impl Idle {
     }
 }
 
-/// Gives back what is idle for long, and everything when somebody on the node waits for a slot.
-pub(super) async fn sweep(shared: Weak<Shared>, pressure: Arc<Notify>, cut: CancellationToken) {
+/// Gives back what is idle for long, and everything when somebody on the node waits for a slot, or in the task for memory.
+pub(super) async fn sweep(shared: Weak<Shared>, pressure: Arc<Notify>, memory: MemoryMeter, cut: CancellationToken) {
     loop {
         let pressed = tokio::select! {
             () = cut.cancelled() => return,
             () = tokio::time::sleep(SWEEP_PERIOD) => false,
             () = pressure.notified() => true,
+            () = memory.wanted() => true,
         };
         let Some(shared) = shared.upgrade() else { return };
         let Some(idle) = &shared.idle else { return };

@@ -19,6 +19,7 @@ use crate::runtime::guest::handler::{HeadSender, Seat, Shared};
 use crate::runtime::guest::http::HandlerError;
 use crate::runtime::guest::instance::{Exports, Failed, Instance};
 use crate::runtime::guest::log_trap;
+use crate::runtime::memory::Crowded;
 use crate::runtime::sandbox::Guest;
 use crate::runtime::sandbox::stdio::Stdin;
 
@@ -53,7 +54,9 @@ pub(super) async fn serve(
     match called {
         Ok(()) => {
             settle(&outcome, Ok(()));
-            if let Some(idle) = shared.idle.as_ref().filter(|_| !shared.open.is_closed()) {
+            // Where others wait for its memory it is not kept.
+            let may_keep = !shared.open.is_closed() && !shared.admission.is_crowded();
+            if let Some(idle) = shared.idle.as_ref().filter(|_| may_keep) {
                 idle.give_back(instance);
             }
         }
@@ -78,6 +81,9 @@ fn ended(shared: &Shared, failed: &Failed) -> Result<(), HandlerError> {
 }
 
 fn failure(shared: &Shared, failed: &Failed) -> HandlerError {
+    if failed.error.is::<Crowded>() {
+        return HandlerError::Overloaded;
+    }
     match of_error(&failed.error, failed.memory_refused) {
         Exit::Trapped(trap) => {
             log_trap(&shared.parts.sandbox, &trap, &failed.error);
@@ -166,10 +172,37 @@ impl Body for Signalling {
     }
 }
 
-/// A response that HTTP allows a server to give.
+/// Headers of a response: as much as the listeners in front accept of a request. Clients and proxies take less.
+const HEADERS_BYTES_MAX: usize = 64 << 10;
+
+/// A response that HTTP allows a server to give, and that clients take.
 pub(super) fn check<B>(response: &Response<B>) -> Result<(), HandlerError> {
+    let headers = response.headers().iter();
+    let bytes: usize = headers.map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > HEADERS_BYTES_MAX {
+        let message = format!("its headers have {bytes} bytes, and {HEADERS_BYTES_MAX} at most are passed on");
+        return Err(HandlerError::InvalidResponse(message));
+    }
     if response.status().as_u16() < 200 || response.status().as_u16() > 599 {
         return Err(HandlerError::InvalidResponse(format!("its status is {}", response.status().as_u16())));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_has_a_final_status_and_headers_that_clients_take() {
+        let response =
+            |status: u16, bytes: usize| Response::builder().status(status).header("a", "x".repeat(bytes)).body(());
+        assert_eq!(check(&response(200, 60_000).unwrap()), Ok(()));
+        for (status, bytes, text) in [(101, 1, "status"), (999, 1, "status"), (200, 70_000, "70001 bytes")] {
+            let Err(HandlerError::InvalidResponse(message)) = check(&response(status, bytes).unwrap()) else {
+                panic!("{status} with {bytes} bytes was passed on");
+            };
+            assert!(message.contains(text), "{message}");
+        }
+    }
 }

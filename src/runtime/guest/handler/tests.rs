@@ -123,6 +123,28 @@ async fn a_request_that_grows_too_large_fails_alone() {
     assert_eq!((usage.instances, usage.memory_bytes, usage.requests), (0, 0, 2));
 }
 
+/// Nothing is known of the handler when the burst comes, and each request needs nearly half of the memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_large_requests_waits_and_none_fails() {
+    let node = TestNode::start();
+    for keep_instances in [false, true] {
+        let hello = ContainerSpec { keep_instances, memory_bytes: Some(50 << 20), ..container("coracle/hello", &[]) };
+        let running = node.handler(hello).await;
+        for answer in join_all((0..24).map(|_| running.get("/grow/20"))).await {
+            assert_eq!(answer.unwrap(), (200, String::from("held 20 MiB\n")));
+        }
+        // Small ones came first: what was learned of them is wrong for the next burst.
+        for _ in 0..20 {
+            running.get("/plain").await.unwrap();
+        }
+        for answer in join_all((0..12).map(|_| running.get("/grow/20"))).await {
+            assert!(matches!(answer, Ok((200, _)) | Err(HandlerError::Overloaded)), "{answer:?}");
+        }
+        let usage = running.task.usage();
+        assert!(usage.memory_peak_bytes <= 50 << 20, "{usage:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_requests_than_memory_or_slots_wait() {
     for (instances, memory_bytes) in [(8, None), (64, Some(6 << 20))] {

@@ -2,6 +2,8 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use wasmtime::ResourceLimiterAsync as _;
+
 use super::*;
 use crate::runtime::memory::{MemoryLimiter, NodeMeter, Slots};
 
@@ -10,7 +12,102 @@ const MIB: u64 = 1 << 20;
 fn door(task_mib: u64, container_mib: u64) -> (MemoryMeter, Admission) {
     let task = MemoryMeter::task(Some(task_mib * MIB), &NodeMeter::default());
     let admission = Admission::new(task.container(Some(container_mib * MIB)));
+    // As after its first request.
+    admission.inner.is_warm.store(true, Ordering::Relaxed);
     (task, admission)
+}
+
+fn limiter(door: &Admission, admitted: Reservation) -> MemoryLimiter {
+    MemoryLimiter::new(door.inner.meter.clone(), Slots::LARGEST, Some(admitted))
+}
+
+async fn grow(limiter: &mut MemoryLimiter, mib: u64) -> wasmtime::Result<bool> {
+    let (from, to) = (limiter.used() as usize, (limiter.used() + mib * MIB) as usize);
+    limiter.memory_growing(from, to, None).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_request_of_all_goes_alone_until_it_has_shown_its_size() {
+    let task = MemoryMeter::task(Some(100 * MIB), &NodeMeter::default());
+    let door = Admission::new(task.container(None));
+    let start = Instant::now();
+    let mut first = limiter(&door, door.admit().await.unwrap());
+    grow(&mut first, 60).await.unwrap();
+    // There would be room by the guess, but by now it is known better.
+    let second = tokio::spawn({
+        let door = door.clone();
+        async move { door.admit().await.map(|admitted| admitted.bytes()) }
+    });
+    tokio::time::sleep(COLD_TIME * 2).await;
+    assert!(!second.is_finished());
+    drop(first);
+    assert_eq!(second.await.unwrap().unwrap(), 60 * MIB);
+
+    // One that stays small does not keep the others out for longer.
+    let door = Admission::new(task.container(None));
+    let _first = door.admit().await.unwrap();
+    let _second = door.admit().await.unwrap();
+    assert_eq!(start.elapsed(), COLD_TIME * 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_grows_into_what_others_hold_waits_inside_and_nobody_is_let_in() {
+    let (task, door) = door(100, 100);
+    let mut first = limiter(&door, door.admit().await.unwrap());
+    let mut second = limiter(&door, door.admit().await.unwrap());
+    grow(&mut first, 70).await.unwrap();
+    let growing = tokio::spawn(async move {
+        let grown = grow(&mut second, 50).await;
+        (grown.map_err(|error| error.to_string()), second)
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(door.is_crowded() && !growing.is_finished());
+    assert!(poll_once(door.admit()).is_none());
+    drop(first);
+    let (grown, second) = growing.await.unwrap();
+    assert_eq!((grown, second.used(), door.is_crowded()), (Ok(true), 50 * MIB, false));
+    drop(second);
+    assert_eq!(task.held(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_wait_the_youngest_gives_way_and_the_rest_go_on() {
+    let (task, door) = door(100, 100);
+    let mut growing = Vec::new();
+    for _ in 0..3 {
+        let mut one = limiter(&door, door.admit().await.unwrap());
+        grow(&mut one, 30).await.unwrap();
+        growing.push(one);
+    }
+    let start = Instant::now();
+    let runs = growing.into_iter().map(|mut one| {
+        tokio::spawn(async move {
+            // To be done with what it has, and only then.
+            let grown = grow(&mut one, 35).await;
+            drop(one);
+            grown
+        })
+    });
+    let ends: Vec<_> = futures_util::future::join_all(runs).await.into_iter().map(Result::unwrap).collect();
+    let crowded = |end: &wasmtime::Result<bool>| end.as_ref().is_err_and(|error| error.is::<Crowded>());
+    assert_eq!(ends.iter().map(crowded).collect::<Vec<_>>(), [false, false, true]);
+    assert!(ends[0].is_ok() && ends[1].is_ok() && start.elapsed() < GROW_WAIT_MAX);
+    assert_eq!((task.held(), door.is_crowded()), (0, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_too_large_alone_ends_at_once_and_who_waits_for_neighbours_soon() {
+    let (task, door) = door(100, 100);
+    let start = Instant::now();
+    let mut large = limiter(&door, door.admit().await.unwrap());
+    assert!(grow(&mut large, 101).await.unwrap_err().is::<OutOfMemory>());
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    drop(large);
+    let neighbour = task.container(None);
+    neighbour.reserve(90 * MIB).unwrap();
+    let mut alone = limiter(&door, door.admit().await.unwrap());
+    assert!(grow(&mut alone, 50).await.unwrap_err().is::<OutOfMemory>());
+    assert!(start.elapsed() >= ALONE_WAIT && start.elapsed() < GROW_WAIT_MAX);
 }
 
 /// Polls once: `None` while it waits.
