@@ -33,13 +33,14 @@ use tokio::task::JoinSet;
 use crate::identity::TaskRoles;
 use crate::model::task::Placement;
 use crate::model::{BootId, NodeId, Settings, Timestamp};
-use crate::network::Table;
+use crate::network::{RuleError, Table};
 use crate::store::{CommitError, Store};
 use crate::telemetry::logs::Logs;
 
 pub use host::{Balancer, Host, LogsSink, RuntimeHost};
 pub use ids::Ids;
 pub use shutdown::DrainProgress;
+pub use spec::network::Reach;
 
 /// Tells the time. Real in the server, the paused clock of tokio in tests.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -76,6 +77,8 @@ struct Shared {
     any_file_image: bool,
     settings: Arc<Settings>,
     task_roles: TaskRoles,
+    /// What of them is about the network.
+    reach: Reach,
     phase: watch::Sender<Phase>,
     running: tasks::RunningTasks,
     last_memory_end: pressure::LastEnd,
@@ -103,8 +106,12 @@ enum Phase {
 
 /// The loops could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot record what became of the tasks of the last run")]
-pub struct StartError(#[source] CommitError);
+pub enum StartError {
+    #[error("cannot record what became of the tasks of the last run")]
+    Recover(#[source] CommitError),
+    #[error("the configuration says what cannot be: {0}")]
+    Settings(#[from] RuleError),
+}
 
 /// The running loops. Dropping it ends them, as a crash would; `drain` ends them in order.
 pub struct Control {
@@ -118,6 +125,7 @@ pub struct Control {
 /// be told about tasks is true again.
 pub async fn start(config: Config) -> Result<Control, StartError> {
     let placement = Placement { node: config.node, boot: config.boot };
+    let reach = Reach::compile(&config.settings)?;
     let shared = Arc::new(Shared {
         store: config.store,
         host: config.host,
@@ -130,11 +138,12 @@ pub async fn start(config: Config) -> Result<Control, StartError> {
         any_file_image: config.any_file_image,
         settings: config.settings,
         task_roles: config.task_roles,
+        reach,
         phase: watch::Sender::new(Phase::Running),
         running: tasks::RunningTasks::default(),
         last_memory_end: pressure::LastEnd::default(),
     });
-    let recovered = recover::recover(&shared).await.map_err(StartError)?;
+    let recovered = recover::recover(&shared).await.map_err(StartError::Recover)?;
     let mut loops = JoinSet::new();
     loops.spawn(turn::run(Arc::clone(&shared), tasks::Tasks::new(Arc::clone(&shared))));
     loops.spawn(turn::run(Arc::clone(&shared), tasks::Forget::new(Arc::clone(&shared))));

@@ -8,11 +8,16 @@
 //! translation or a race between looking up and connecting cannot get around it.
 
 mod addresses;
+mod groups;
+mod machine;
 mod policy;
+mod resolved;
 mod table;
 
 pub use addresses::{MACHINE, NoAddress, is_task_address};
-pub use policy::{Denial, Verdict};
+pub use groups::{Groups, Rules};
+pub use machine::{MACHINE_NAME, MachinePorts, RuleError};
+pub use policy::{Denial, Policy, Verdict};
 pub use table::{Address, Endpoint, PortInUse, Published, Table};
 
 use std::fmt;

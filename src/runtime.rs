@@ -14,6 +14,7 @@ pub mod engine;
 pub mod exit;
 pub mod files;
 pub mod guest;
+pub mod host_ports;
 pub mod image;
 pub mod memory;
 mod meters;
@@ -28,6 +29,7 @@ pub mod worker;
 mod testing;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -54,8 +56,10 @@ pub use capacity::Capacity;
 pub use endpoint::{NoEndpoint, TASK_ENDPOINT, TaskEndpoint};
 pub use guest::handler::Handler;
 pub use guest::http::{BoxError, HandlerError, RequestBody, ResponseBody};
+pub use host_ports::HostPorts;
 pub use image::ImageSummary;
 pub use memory::MemoryUse;
+pub use outgoing::names::Names;
 pub use running::RunningTask;
 pub use spec::{Binding, ContainerSpec, GuestKind, LogSink, Report, Stream, TaskSpec};
 pub use worker::parent::WorkerConfig;
@@ -80,6 +84,8 @@ pub struct RuntimeConfig {
     pub isolate: Option<WorkerConfig>,
     /// In a worker: the task that it is for.
     pub only_task: Option<OnlyTask>,
+    /// Asked for names of the outside; without any, the machine's own resolvers.
+    pub dns_servers: Vec<SocketAddr>,
 }
 
 /// Where images are compiled.
@@ -153,7 +159,8 @@ impl Runtime {
         let control = Handle::try_current().map_err(|_| RuntimeError::NoAsyncRuntime)?;
         let capacity = Capacity::compute(&Readings::take(config.memory_bytes), config.instances_max);
         let guests = GuestThreads::start(config.cores).map_err(RuntimeError::Threads)?;
-        let gateway = Gateway::open(guests.handle(), endpoint).map_err(RuntimeError::Endpoint)?;
+        let gateway =
+            Gateway::open(guests.handle(), endpoint, config.dns_servers.clone()).map_err(RuntimeError::Endpoint)?;
         let engine = |error| RuntimeError::Engine(capacity, error);
         let engines = Engines::new(&capacity).map_err(engine)?;
         let linkers = Linkers::new(&engines).map_err(engine)?;

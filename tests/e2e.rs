@@ -28,6 +28,7 @@ mod e2e {
     mod images;
     mod keys;
     mod limits;
+    mod network;
     mod protocol;
     mod recovery;
     mod regions;

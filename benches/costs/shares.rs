@@ -56,6 +56,7 @@ pub async fn measure(extent: &Extent) -> Result<Vec<Row>, Failure> {
         compile: CompileIn::Process,
         isolate: None,
         only_task: None,
+        dns_servers: Vec::new(),
     };
     let network = Table::default();
     let runtime = Runtime::start(config, Arc::new(Silence), Arc::new(NoEndpoint), network.clone())?;

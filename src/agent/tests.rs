@@ -73,6 +73,8 @@ fn task(id: TaskId) -> Task {
         subnet_id: String::new(),
         mac_address: String::from("0a:00:00:00:00:01"),
         address: Some([127, 64, 0, 9].into()),
+        security_groups: Vec::new(),
+        assign_public_ip: false,
     });
     task.tags = vec![crate::model::Tag { key: String::from("team"), value: Some(String::from("blue")) }];
     task

@@ -98,6 +98,7 @@ impl Server {
             aliases: aliases(options)?,
             image_dir: options.image_dir.clone(),
             instances_max: options.instances_max,
+            dns_servers: settings.network.dns_servers.iter().map(|server| server.0).collect(),
             compile: CompileIn::Child {
                 program: std::env::current_exe()
                     .map_err(|error| Failure::new("cannot find this program's own file").caused_by(error))?,
@@ -283,10 +284,13 @@ fn settings(options: &ServerOptions) -> Result<Settings, Failure> {
     let Some(file) = &options.config else { return Ok(Settings::default()) };
     let text = std::fs::read(file)
         .map_err(|error| Failure::new(format!("--config: cannot read {}", file.display())).caused_by(error))?;
-    Settings::parse(&text).map_err(|error| {
+    let wrong = |error: &dyn std::fmt::Display| {
         Failure::new(format!("--config: {}: {error}", file.display()))
             .next("The README lists what a configuration file may say.")
-    })
+    };
+    let settings = Settings::parse(&text).map_err(|error| wrong(&error))?;
+    control::Reach::compile(&settings).map_err(|error| wrong(&error))?;
+    Ok(settings)
 }
 
 async fn open_store(data_dir: &Path) -> Result<Store, Failure> {

@@ -2,6 +2,7 @@
 
 pub mod agent;
 mod environment;
+pub mod network;
 mod ports;
 mod volumes;
 
@@ -94,8 +95,10 @@ fn container_spec(
     spec.cpu_weight = number("cpu").unwrap_or(container.cpu).max(CPU_SHARES_MIN);
     spec.memory_bytes = number("memory").or(container.memory).map(|mib| u64::from(mib) * MIB);
     spec.has_network = has_network(definition, container);
+    spec.names = network::names(definition, container, address)?;
     // What has no network is reached by nobody.
     spec.ports = if spec.has_network { ports::of(container)? } else { Vec::new() };
+    spec.host_ports = if spec.has_network { ports::on_host(definition, container) } else { Vec::new() };
     spec.keep_instances = container.keeps_instances();
     spec.stop_timeout = container.stop_timeout.map_or(STOP_TIMEOUT, |seconds| Duration::from_secs(u64::from(seconds)));
     Ok(spec)

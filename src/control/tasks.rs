@@ -179,7 +179,7 @@ impl Tasks {
     async fn place(&self, batch: &[Arc<Task>], turn: &Turn) -> bool {
         let mut addresses: HashMap<TaskId, Address> = HashMap::new();
         for task in batch {
-            match self.shared.network.attach(task.id) {
+            match self.shared.network.attach_with(task.id, self.shared.reach.policy(task)) {
                 Ok(address) => {
                     addresses.insert(task.id, address);
                 }

@@ -50,6 +50,8 @@ pub enum StartFailure {
     CannotPull(String),
     /// The image needs what is not offered, or could not be instantiated.
     CannotCreate(String),
+    /// Something of the machine that it asks for, such as a host port, is taken.
+    CannotStart(String),
     /// A resource that the task needs (address, secret, volume) could not be had.
     ResourceInitialization(String),
     /// It did not start in time.
@@ -117,6 +119,7 @@ impl StartFailure {
         match self {
             StartFailure::CannotPull(message) => format!("CannotPullContainerError: {message}"),
             StartFailure::CannotCreate(message) => format!("CannotCreateContainerError: {message}"),
+            StartFailure::CannotStart(message) => format!("CannotStartContainerError: {message}"),
             StartFailure::ResourceInitialization(message) => format!("ResourceInitializationError: {message}"),
             StartFailure::Timeout(message) => {
                 format!(

@@ -4,7 +4,7 @@
 //! misspelt permission that is ignored would be found out by an attacker, and a misspelt prohibition by nobody.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -53,8 +53,24 @@ pub struct NetworkSettings {
     pub outside: Outside,
     /// Ports of this machine that tasks reach as `host.coracle.internal`: `5432`, `8000-8010`, `53/udp`.
     pub machine_ports: Vec<String>,
-    /// Asked for names of the outside; without any, the machine's own resolvers.
-    pub dns_servers: Vec<IpAddr>,
+    /// Asked for names of the outside; without any, the machine's own resolvers. `9.9.9.9`, or with another port than 53
+    /// `127.0.0.1:8600`.
+    pub dns_servers: Vec<DnsServer>,
+}
+
+/// The address of a name server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DnsServer(pub SocketAddr);
+
+impl TryFrom<String> for DnsServer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<DnsServer, String> {
+        let with_port = || text.parse::<SocketAddr>().ok();
+        let parsed = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)).ok().or_else(with_port);
+        parsed.map(DnsServer).ok_or_else(|| format!("'{text}' is not the address of a name server"))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -131,6 +147,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.files.host_paths, [PathBuf::from("/srv/data")]);
         assert_eq!(settings.network.outside, Outside::Never);
+        assert_eq!(settings.network.dns_servers[0].0.to_string(), "9.9.9.9:53");
         assert_eq!(settings.security_groups["sg-web"].ingress[0].ports.as_deref(), Some("80"));
         assert!(settings.security_groups["sg-web"].egress.is_empty());
     }

@@ -113,6 +113,11 @@ pub struct NetworkInterface {
     pub mac_address: String,
     /// Set when the task is placed.
     pub address: Option<Ipv4Addr>,
+    #[serde(default)]
+    pub security_groups: Vec<String>,
+    /// `assignPublicIp: ENABLED`.
+    #[serde(default)]
+    pub assign_public_ip: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -219,6 +224,9 @@ pub struct Container {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkBinding {
     pub bind_ip: String,
+    /// Ports from the first ones on: more than one where the mapping names a range.
+    #[serde(default = "one")]
+    pub count: u16,
     pub container_port: u16,
     pub host_port: u16,
     pub protocol: String,
@@ -227,6 +235,10 @@ pub struct NetworkBinding {
 /// The `runtimeId` of the container of this number in the definition: known before it starts, the same after a restart.
 pub fn runtime_id(task: TaskId, number: usize) -> String {
     format!("{task}-{number:010}")
+}
+
+fn one() -> u16 {
+    1
 }
 
 impl Container {

@@ -1,10 +1,30 @@
 //! Who may reach whom, as a function of facts about one real address.
 //!
-//! A task may reach itself, and what other tasks publish through their port mappings. Everything else is refused: the
-//! services of the machine on its own loopback, link-local addresses (where clouds keep their credentials), the outside.
+//! A task may reach itself, and what other tasks publish through their port mappings as far as both sides' security groups
+//! let it. What lies beyond the node it may reach where its policy says so; the machine's own services only at the ports
+//! that the operator names; link-local addresses, where clouds keep a machine's credentials, never.
+//!
+//! Tasks have no IPv6, as in a subnet without it: one family has one set of rules, and none is forgotten.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::network::Protocol;
+use crate::network::addresses::MACHINE;
+use crate::network::groups::{Peer, Rules};
+use crate::network::machine::{MachinePorts, is_this_machine};
+
+/// What a task may reach beyond other tasks, and the rules for all of it. The default reaches nothing beyond, and has no rules.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Policy {
+    /// Whether it may connect beyond this machine.
+    pub outside: bool,
+    pub machine_ports: MachinePorts,
+    /// Of its security groups.
+    pub rules: Rules,
+}
 
 /// The answer to a question whether a task may use an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +39,12 @@ impl Verdict {
     }
 }
 
+impl From<Result<(), Denial>> for Verdict {
+    fn from(result: Result<(), Denial>) -> Verdict {
+        result.map_or_else(Verdict::Denied, |()| Verdict::Allowed)
+    }
+}
+
 /// Why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
@@ -28,7 +54,12 @@ pub enum Denial {
     NotMapped,
     ThisMachine,
     LinkLocal,
+    MachineCredentials,
+    NotUnicast,
+    NoIpv6,
     Outside,
+    Egress,
+    Ingress,
 }
 
 impl fmt::Display for Denial {
@@ -40,43 +71,78 @@ impl fmt::Display for Denial {
             Denial::NotMapped => "that task has no port mapping for this port",
             Denial::ThisMachine => "the machine's own services are out of reach of tasks",
             Denial::LinkLocal => "link-local addresses are out of reach of tasks",
-            Denial::Outside => "the network outside this node is out of reach of tasks",
+            Denial::MachineCredentials => "a cloud keeps the machine's credentials there: out of reach of tasks",
+            Denial::NotUnicast => "tasks send to one peer at a time: no multicast, no broadcast",
+            Denial::NoIpv6 => "tasks have no IPv6",
+            Denial::Outside => "the network outside this node is out of reach of this task",
+            Denial::Egress => "no rule of the task's security groups allows it",
+            Denial::Ingress => "no rule of the security groups of that task allows it",
         })
     }
 }
 
-/// What the table knows about a real address that a task would like to reach.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Destination {
-    /// A socket that a task published.
-    Published {
-        is_its_own: bool,
-        is_mapped: bool,
-    },
-    /// An address of a task, where it does not listen.
-    Silent,
-    Elsewhere(IpAddr),
-}
+/// Beside 169.254.169.254: Azure's, Alibaba Cloud's and Oracle's addresses for the machine's own metadata and credentials,
+/// which they put outside of the link-local block.
+const MACHINE_CREDENTIALS: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
 
-pub(super) fn judge(destination: Destination) -> Verdict {
-    match destination {
-        Destination::Published { is_its_own: true, .. } => Verdict::Allowed,
-        Destination::Published { is_mapped: true, .. } => Verdict::Allowed,
-        Destination::Published { .. } => Verdict::Denied(Denial::NotMapped),
-        Destination::Silent => Verdict::Denied(Denial::NobodyListens),
-        Destination::Elsewhere(ip) => Verdict::Denied(place(ip)),
+impl Policy {
+    /// Whether the task may reach a real address that belongs to no task. `named` are the host names of its rules that
+    /// its own look-ups found this address for.
+    pub(super) fn elsewhere(
+        &self,
+        ip: IpAddr,
+        port: u16,
+        protocol: Protocol,
+        named: impl Fn(&str) -> bool,
+    ) -> Result<(), Denial> {
+        // An IPv4 address in IPv6's clothes is judged as what it is.
+        let ip = match ip.to_canonical() {
+            IpAddr::V4(ip) => ip,
+            IpAddr::V6(ip) if ip.is_loopback() || ip.is_unspecified() => return Err(Denial::ThisMachine),
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => return Err(Denial::LinkLocal),
+            IpAddr::V6(ip) if ip.is_multicast() => return Err(Denial::NotUnicast),
+            IpAddr::V6(_) if self.outside => return Err(Denial::NoIpv6),
+            IpAddr::V6(_) => return Err(Denial::Outside),
+        };
+        let shown = if ip == Ipv4Addr::LOCALHOST && self.machine_ports.contains(port, protocol) {
+            MACHINE
+        } else {
+            self.beyond(ip)?;
+            ip
+        };
+        let peer = Peer { addresses: &[shown], groups: &[], named: &named };
+        if self.rules.allow_egress(&peer, port, protocol) { Ok(()) } else { Err(Denial::Egress) }
     }
-}
 
-/// Whose an address is that belongs to no task.
-fn place(ip: IpAddr) -> Denial {
-    // An IPv4 address in IPv6's clothes is judged as what it is.
-    match ip.to_canonical() {
-        IpAddr::V4(ip) if ip.is_loopback() || ip.is_unspecified() => Denial::ThisMachine,
-        IpAddr::V6(ip) if ip.is_loopback() || ip.is_unspecified() => Denial::ThisMachine,
-        IpAddr::V4(ip) if ip.is_link_local() => Denial::LinkLocal,
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => Denial::LinkLocal,
-        IpAddr::V4(_) | IpAddr::V6(_) => Denial::Outside,
+    /// Whether an address may be gone to at all.
+    fn beyond(&self, ip: Ipv4Addr) -> Result<(), Denial> {
+        // Linux takes all of 0.0.0.0/8 for "this host on this network".
+        if ip.is_loopback() || ip.octets()[0] == 0 {
+            return Err(Denial::ThisMachine);
+        }
+        if ip.is_link_local() {
+            return Err(Denial::LinkLocal);
+        }
+        if MACHINE_CREDENTIALS.contains(&ip) {
+            return Err(Denial::MachineCredentials);
+        }
+        if ip.is_multicast() || ip.is_broadcast() || ip.octets()[0] >= 240 {
+            return Err(Denial::NotUnicast);
+        }
+        if !self.outside {
+            return Err(Denial::Outside);
+        }
+        if is_this_machine(ip) { Err(Denial::ThisMachine) } else { Ok(()) }
+    }
+
+    /// Whether an address that a name server gave may be told to the task: none that would lead it back into this machine,
+    /// whatever the policy says of connecting there.
+    pub fn may_be_told(&self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(ip) => Policy { outside: true, ..Policy::default() }.beyond(ip).is_ok(),
+            IpAddr::V6(_) => false,
+        }
     }
 }
 
@@ -84,18 +150,59 @@ fn place(ip: IpAddr) -> Denial {
 mod tests {
     use super::*;
 
+    fn check(policy: &Policy, ip: &str, expected: Result<(), Denial>) {
+        let found = policy.elsewhere(ip.parse().unwrap(), 80, Protocol::Tcp, |_| false);
+        assert_eq!(found, expected, "{ip}");
+    }
+
     #[test]
     fn what_belongs_to_no_task_is_refused_for_its_own_reason() {
-        let check = |ip: &str, expected| assert_eq!(place(ip.parse().unwrap()), expected, "{ip}");
-        check("127.0.0.1", Denial::ThisMachine);
-        check("127.0.0.53", Denial::ThisMachine);
-        check("0.0.0.0", Denial::ThisMachine);
-        check("::1", Denial::ThisMachine);
-        check("::ffff:127.0.0.1", Denial::ThisMachine);
-        check("169.254.169.254", Denial::LinkLocal);
-        check("::ffff:169.254.169.254", Denial::LinkLocal);
-        check("fe80::1", Denial::LinkLocal);
-        check("192.0.2.1", Denial::Outside);
-        check("2001:db8::1", Denial::Outside);
+        let inside = Policy::default();
+        for ip in ["127.0.0.1", "127.0.0.53", "0.0.0.0", "0.1.2.3", "::1", "::", "::ffff:127.0.0.1"] {
+            check(&inside, ip, Err(Denial::ThisMachine));
+        }
+        for ip in ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "169.254.170.2"] {
+            check(&inside, ip, Err(Denial::LinkLocal));
+        }
+        for ip in ["192.0.2.1", "2001:db8::1", "10.0.0.1"] {
+            check(&inside, ip, Err(Denial::Outside));
+        }
+        check(&inside, "168.63.129.16", Err(Denial::MachineCredentials));
+        check(&inside, "224.0.0.1", Err(Denial::NotUnicast));
+        check(&inside, "ff02::1", Err(Denial::NotUnicast));
+        check(&inside, "255.255.255.255", Err(Denial::NotUnicast));
+    }
+
+    #[test]
+    fn outside_opens_the_outside_and_nothing_of_the_machine() {
+        let outside = Policy { outside: true, ..Policy::default() };
+        check(&outside, "192.0.2.1", Ok(()));
+        check(&outside, "::ffff:192.0.2.1", Ok(()));
+        check(&outside, "2001:db8::1", Err(Denial::NoIpv6));
+        for ip in ["127.0.0.1", "127.0.0.53", "0.0.0.0", "::1"] {
+            check(&outside, ip, Err(Denial::ThisMachine));
+        }
+        check(&outside, "169.254.169.254", Err(Denial::LinkLocal));
+        check(&outside, "100.100.100.200", Err(Denial::MachineCredentials));
+    }
+
+    #[test]
+    fn the_machine_is_reached_at_the_ports_that_the_operator_names() {
+        let machine_ports = MachinePorts::compile(&[String::from("80"), String::from("53/udp")]).unwrap();
+        let policy = Policy { machine_ports, ..Policy::default() };
+        let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let may = |port, protocol| policy.elsewhere(localhost, port, protocol, |_| false).is_ok();
+        assert!(may(80, Protocol::Tcp) && may(53, Protocol::Udp));
+        assert!(!may(81, Protocol::Tcp) && !may(53, Protocol::Tcp) && !may(80, Protocol::Udp));
+        check(&policy, "127.0.0.2", Err(Denial::ThisMachine));
+    }
+
+    #[test]
+    fn answers_of_name_servers_do_not_lead_back_into_the_machine() {
+        let policy = Policy::default();
+        for ip in ["127.0.0.1", "127.64.0.7", "169.254.170.2", "0.0.0.0", "224.0.0.1", "::1", "2001:db8::1"] {
+            assert!(!policy.may_be_told(ip.parse().unwrap()), "{ip}");
+        }
+        assert!(policy.may_be_told("192.0.2.1".parse().unwrap()));
     }
 }

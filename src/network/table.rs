@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::Protocol;
-use super::addresses::{Addresses, NoAddress};
-use super::policy::{Denial, Destination, Verdict, judge};
+use super::addresses::{Addresses, MACHINE, NoAddress};
+use super::groups::Peer;
+use super::policy::{Denial, Policy, Verdict};
+use super::resolved::Resolved;
 use crate::model::TaskId;
 
 /// Who is where on this node. Clones are handles of the same table.
@@ -23,7 +25,7 @@ pub struct Table {
 #[derive(Debug)]
 struct State {
     addresses: Addresses,
-    tenants: HashMap<Ipv4Addr, TaskId>,
+    tenants: HashMap<Ipv4Addr, Arc<Tenant>>,
     published: HashMap<Name, Endpoint>,
     /// The way back: what tasks call a real socket. Keys are as many as in `published`.
     names: HashMap<(SocketAddr, Protocol), Name>,
@@ -64,8 +66,17 @@ pub struct Address {
 #[derive(Debug)]
 struct Lease {
     ip: Ipv4Addr,
-    task: TaskId,
+    tenant: Arc<Tenant>,
     table: Table,
+}
+
+/// A task, as the rules know it.
+#[derive(Debug)]
+struct Tenant {
+    task: TaskId,
+    policy: Policy,
+    /// What its own look-ups found for the host names of its rules.
+    resolved: Mutex<Resolved>,
 }
 
 impl Address {
@@ -74,7 +85,19 @@ impl Address {
     }
 
     pub fn task(&self) -> TaskId {
-        self.lease.task
+        self.lease.tenant.task
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.lease.tenant.policy
+    }
+
+    /// Notes what a look-up of the task found, where a rule of its security groups names the host.
+    pub fn remember(&self, name: &str, found: &[Ipv4Addr]) {
+        let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+        for host in self.lease.tenant.policy.rules.names_of(&name) {
+            self.lease.tenant.resolved.lock().note(host, found);
+        }
     }
 
     /// The table that gave this address.
@@ -132,18 +155,25 @@ impl Table {
         Table { state: Arc::new(RwLock::new(State { addresses, tenants, published, names })) }
     }
 
-    /// Gives `task` an address of its own.
+    /// Gives `task` an address of its own, and no way beyond the tasks of this node.
     pub fn attach(&self, task: TaskId) -> Result<Address, NoAddress> {
+        self.attach_with(task, Policy::default())
+    }
+
+    /// Gives `task` an address of its own, from which it may reach what the policy says.
+    pub fn attach_with(&self, task: TaskId, policy: Policy) -> Result<Address, NoAddress> {
+        let tenant = Arc::new(Tenant { task, policy, resolved: Mutex::default() });
         let mut state = self.state.write();
         let ip = state.addresses.take()?;
-        state.tenants.insert(ip, task);
-        Ok(Address { lease: Arc::new(Lease { ip, task, table: self.clone() }) })
+        state.tenants.insert(ip, Arc::clone(&tenant));
+        Ok(Address { lease: Arc::new(Lease { ip, tenant, table: self.clone() }) })
     }
 
     /// Gives `task` an address that another table has given it: that of its server, in a worker process.
-    pub fn adopt(&self, ip: Ipv4Addr, task: TaskId) -> Address {
-        self.state.write().tenants.insert(ip, task);
-        Address { lease: Arc::new(Lease { ip, task, table: self.clone() }) }
+    pub fn adopt(&self, ip: Ipv4Addr, task: TaskId, policy: Policy) -> Address {
+        let tenant = Arc::new(Tenant { task, policy, resolved: Mutex::default() });
+        self.state.write().tenants.insert(ip, Arc::clone(&tenant));
+        Address { lease: Arc::new(Lease { ip, tenant, table: self.clone() }) }
     }
 
     /// Makes the real socket known as `port` of `address`.
@@ -166,7 +196,7 @@ impl Table {
 
     /// The task that has this address now.
     pub fn owner(&self, ip: Ipv4Addr) -> Option<TaskId> {
-        self.state.read().tenants.get(&ip).copied()
+        Some(self.state.read().tenants.get(&ip)?.task)
     }
 
     /// What is published as this address and port, whoever asks.
@@ -180,9 +210,9 @@ impl Table {
     }
 
     /// The real socket behind an address as tasks write it, for a task: refused where [`Table::may_connect`] would.
-    pub fn resolve_for(&self, from: TaskId, to: SocketAddr, protocol: Protocol) -> Result<SocketAddr, Denial> {
+    pub fn resolve_for(&self, from: &Address, to: SocketAddr, protocol: Protocol) -> Result<SocketAddr, Denial> {
         let real = match to.ip().to_canonical() {
-            IpAddr::V4(ip) => self.resolve(ip, to.port(), protocol).unwrap_or(to),
+            IpAddr::V4(ip) => self.resolve(ip, to.port(), protocol).unwrap_or(SocketAddr::from((ip, to.port()))),
             IpAddr::V6(_) => to,
         };
         match self.may_connect(from, real, protocol) {
@@ -196,18 +226,61 @@ impl Table {
         self.state.read().names.get(&(real, protocol)).map(|name| (name.ip, name.port))
     }
 
-    /// Whether task `from` may connect, or send, to this *real* address.
-    pub fn may_connect(&self, from: TaskId, to: SocketAddr, protocol: Protocol) -> Verdict {
+    /// Whether the task at `from` may connect, or send, to this *real* address.
+    pub fn may_connect(&self, from: &Address, to: SocketAddr, protocol: Protocol) -> Verdict {
+        let (source, policy) = (&from.lease.tenant, from.policy());
         let state = self.state.read();
-        let Some(name) = state.names.get(&(to, protocol)) else {
-            return judge(match to.ip().to_canonical() {
-                IpAddr::V4(ip) if state.tenants.contains_key(&ip) => Destination::Silent,
-                ip => Destination::Elsewhere(ip),
-            });
+        let Some(name) = state.names.get(&(to, protocol)).copied() else {
+            let is_silent = matches!(to.ip().to_canonical(), IpAddr::V4(ip) if state.tenants.contains_key(&ip));
+            // What follows asks the system: nobody is to wait for that.
+            drop(state);
+            if is_silent {
+                return Verdict::Denied(Denial::NobodyListens);
+            }
+            let named = |host: &str| source.resolved.lock().has(host, to.ip());
+            return policy.elsewhere(to.ip(), to.port(), protocol, named).into();
         };
-        let is_its_own = state.tenants.get(&name.ip) == Some(&from);
-        let is_mapped = state.published.get(name).is_some_and(|endpoint| endpoint.is_mapped);
-        judge(Destination::Published { is_its_own, is_mapped })
+        if name.ip == from.ip() {
+            return Verdict::Allowed;
+        }
+        if !state.published.get(&name).is_some_and(|endpoint| endpoint.is_mapped) {
+            return Verdict::Denied(Denial::NotMapped);
+        }
+        let Some(destination) = state.tenants.get(&name.ip).map(Arc::clone) else {
+            return Verdict::Denied(Denial::NobodyListens);
+        };
+        drop(state);
+        let peer = Peer { addresses: &[name.ip], groups: &destination.policy.rules.ids, named: &|_| false };
+        if !policy.rules.allow_egress(&peer, name.port, protocol) {
+            return Verdict::Denied(Denial::Egress);
+        }
+        let peer = Peer { addresses: &[from.ip()], groups: &policy.rules.ids, named: &|_| false };
+        if !destination.policy.rules.allow_ingress(&peer, name.port, protocol) {
+            return Verdict::Denied(Denial::Ingress);
+        }
+        Verdict::Allowed
+    }
+
+    /// Whether a peer with this *real* address may come to a port of the task, as its security groups say; whether the port
+    /// is mapped is another question. A client of this machine counts as what it is and as [`MACHINE`].
+    pub fn may_enter(&self, to: &Address, port: u16, from: SocketAddr, protocol: Protocol) -> bool {
+        let IpAddr::V4(ip) = from.ip().to_canonical() else { return false };
+        // The load balancer was asked about when it was told of the task: see `lets_in`.
+        if ip == to.ip() || ip == MACHINE {
+            return true;
+        }
+        let peer = self.state.read().tenants.get(&ip).map(Arc::clone);
+        let groups: &[String] = peer.as_ref().map_or(&[], |peer| &peer.policy.rules.ids);
+        let (itself, machine) = ([ip], [ip, MACHINE]);
+        let addresses = if peer.is_none() && ip.is_loopback() { &machine[..] } else { &itself[..] };
+        to.policy().rules.allow_ingress(&Peer { addresses, groups, named: &|_| false }, port, protocol)
+    }
+
+    /// Whether a load balancer of these security groups may come to a task's port. Beside them it counts as [`MACHINE`].
+    pub fn lets_in(&self, task: Ipv4Addr, port: u16, groups: &[String]) -> bool {
+        let tenant = self.state.read().tenants.get(&task).map(Arc::clone);
+        let peer = Peer { addresses: &[MACHINE], groups, named: &|_| false };
+        tenant.is_none_or(|tenant| tenant.policy.rules.allow_ingress(&peer, port, Protocol::Tcp))
     }
 
     /// Whether `task` may bind this real address. It may use every port: the mappings decide who else may reach it.

@@ -4,7 +4,7 @@
 //! the thread that opened it, and using it from another costs a wake-up across cores for every message.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,9 +18,10 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
+use crate::network::{MACHINE, is_task_address};
 use crate::proxy::spec::ProtocolVersion;
 use crate::proxy::target::{Body, BoxError};
 
@@ -169,7 +170,7 @@ fn to_absolute_form(request: &mut Request<Body>, address: SocketAddr) {
 
 /// A connection, or why not, within the time that ELB takes for it.
 pub async fn open(address: SocketAddr) -> Result<TcpStream, SendError> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, connect(address)).await {
         Ok(Ok(stream)) => {
             // Small messages must not wait for acknowledgements; without it they are only slower.
             let _ = stream.set_nodelay(true);
@@ -177,6 +178,22 @@ pub async fn open(address: SocketAddr) -> Result<TcpStream, SendError> {
         }
         Ok(Err(error)) => Err(SendError::Connect(address, error.into())),
         Err(_) => Err(SendError::ConnectTimedOut(address)),
+    }
+}
+
+/// To tasks it comes from the address by which they know the machine: so they can tell it from the machine's other
+/// clients, which is how its security groups are its own. Where that cannot be bound it is a client like those.
+async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let IpAddr::V4(ip) = address.ip() else { return TcpStream::connect(address).await };
+    if !is_task_address(ip) {
+        return TcpStream::connect(address).await;
+    }
+    let socket = TcpSocket::new_v4()?;
+    // Ports of connections that have just ended may be used again: they are another connection's other half.
+    socket.set_reuseaddr(true)?;
+    match socket.bind(SocketAddr::from((MACHINE, 0))) {
+        Ok(()) => socket.connect(address).await,
+        Err(_) => TcpStream::connect(address).await,
     }
 }
 

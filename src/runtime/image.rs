@@ -109,6 +109,7 @@ fn about(written: &str, failure: StartFailure) -> StartFailure {
     match failure {
         StartFailure::CannotPull(message) => StartFailure::CannotPull(with(message)),
         StartFailure::CannotCreate(message) => StartFailure::CannotCreate(with(message)),
+        StartFailure::CannotStart(message) => StartFailure::CannotStart(with(message)),
         StartFailure::ResourceInitialization(message) => StartFailure::ResourceInitialization(with(message)),
         StartFailure::Timeout(message) => StartFailure::Timeout(message),
     }

@@ -4,13 +4,21 @@
 //! that it then really connects to, and opens it on the guest threads, below the priority of everything that serves others.
 
 pub mod endpoint;
+pub mod http;
+pub mod names;
+pub mod relay;
+pub mod tls;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::runtime::endpoint::TaskEndpoint;
 use crate::runtime::outgoing::endpoint::Callers;
+use crate::runtime::outgoing::names::{NODE_LOOKUPS_MAX, NodeResolver};
+use crate::runtime::outgoing::tls::Tls;
 
 /// What all tasks of the node go out through.
 pub struct Gateway {
@@ -18,6 +26,10 @@ pub struct Gateway {
     guests: Handle,
     endpoint: Arc<dyn TaskEndpoint>,
     callers: Callers,
+    resolver: NodeResolver,
+    /// Places for look-ups, of all tasks.
+    lookups: Semaphore,
+    tls: Tls,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -27,10 +39,29 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    /// Opens the socket at which plain connections to the task endpoint arrive.
-    pub fn open(guests: &Handle, endpoint: Arc<dyn TaskEndpoint>) -> std::io::Result<Arc<Gateway>> {
+    /// Opens the socket at which plain connections to the task endpoint arrive. Names are asked of the machine's own
+    /// servers where there are no `dns_servers`.
+    pub fn open(
+        guests: &Handle,
+        endpoint: Arc<dyn TaskEndpoint>,
+        dns_servers: Vec<SocketAddr>,
+    ) -> std::io::Result<Arc<Gateway>> {
         let callers = Callers::open(guests, &endpoint)?;
-        Ok(Arc::new(Gateway { guests: guests.clone(), endpoint, callers }))
+        let resolver = NodeResolver::new(dns_servers);
+        let lookups = Semaphore::new(NODE_LOOKUPS_MAX);
+        Ok(Arc::new(Gateway { guests: guests.clone(), endpoint, callers, resolver, lookups, tls: Tls::default() }))
+    }
+
+    pub fn resolver(&self) -> &NodeResolver {
+        &self.resolver
+    }
+
+    pub fn lookups(&self) -> &Semaphore {
+        &self.lookups
+    }
+
+    pub fn tls(&self) -> &Tls {
+        &self.tls
     }
 
     pub fn callers(&self) -> &Callers {

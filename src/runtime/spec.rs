@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Exit, TaskId};
 use crate::network::{Address, Protocol};
 use crate::runtime::files::{FilesSpec, TaskFiles};
+use crate::runtime::host_ports::HostPorts;
+use crate::runtime::outgoing::names::Names;
 
 /// One task: its containers, which share one address and one set of limits.
 pub struct TaskSpec {
@@ -47,8 +49,12 @@ pub struct ContainerSpec {
     pub memory_bytes: Option<u64>,
     /// What a handler serves; a program binds by itself.
     pub ports: Vec<(u16, Protocol)>,
+    /// Ports of this machine that lead to the container's.
+    pub host_ports: Vec<HostPorts>,
     /// Whether its guests may make sockets, also among themselves.
     pub has_network: bool,
+    /// What its guests may look up without asking anybody, and whom they ask for the rest.
+    pub names: Names,
     /// Handlers: serve the next request with the same instance.
     pub keep_instances: bool,
     /// It starts only when it is ordered to, instead of by itself once the images are there.
@@ -73,7 +79,9 @@ impl ContainerSpec {
             cpu_weight: CPU_WEIGHT_DEFAULT,
             memory_bytes: None,
             ports: Vec::new(),
+            host_ports: Vec::new(),
             has_network: true,
+            names: Names::default(),
             keep_instances: false,
             waits: false,
             stop_timeout: STOP_TIMEOUT_DEFAULT,
@@ -103,6 +111,8 @@ pub struct Binding {
     pub container_port: u16,
     pub protocol: Protocol,
     pub host: SocketAddr,
+    /// Ports from these on: more than one where a mapping names a range.
+    pub count: u16,
 }
 
 /// A fact about a task.

@@ -23,6 +23,7 @@ use crate::runtime::files::{ContainerFiles, TaskDisk, TaskFiles};
 use crate::runtime::guest::handler::{Handler, HandlerContainer, Parts, acquire_under_pressure};
 use crate::runtime::guest::listen::{Listening, listen};
 use crate::runtime::guest::program::Program;
+use crate::runtime::host_ports::{self, OpenPorts};
 use crate::runtime::image::load::Image;
 use crate::runtime::meters::{ContainerMeters, TaskMeters};
 use crate::runtime::sandbox::Sandbox;
@@ -192,6 +193,12 @@ impl Life {
         self.shared.meters.container(container).expect("the task's meters were made of the same containers")
     }
 
+    /// The task's network, as a container's guests see it.
+    fn network(container: &ContainerSpec, network: &TaskNetwork) -> TaskNetwork {
+        let named = network.another().named(container.names.clone());
+        if container.has_network { named } else { named.closed_off() }
+    }
+
     fn sandbox(
         &self,
         id: TaskId,
@@ -209,7 +216,7 @@ impl Life {
             environment: container.environment.clone(),
             fuel: container.fuel,
             memory: meters.memory.clone(),
-            network: if container.has_network { network.another() } else { network.another().closed_off() },
+            network: Life::network(container, network),
             files,
             log: ContainerLog::new(Arc::clone(&self.node.logs), id, &container.name),
             instances: Arc::clone(&meters.instances),
@@ -259,7 +266,11 @@ impl Life {
             () = halt.asked() => return Exit::CouldNotStart(stopped_before()),
             permit = acquire_under_pressure(&self.node.permits, &image, &self.node.pressure) => permit,
         };
-        self.started(container, runtime_id, Vec::new());
+        let open = match self.open_host_ports(container, sandbox.network.address()) {
+            Ok(open) => open,
+            Err(failure) => return Exit::CouldNotStart(failure),
+        };
+        self.started(container, runtime_id, open.bindings.clone());
         let program = Program {
             engine: self.node.engines.get(image.engine).clone(),
             cpu: self.meters(&container.name).cpu.clone(),
@@ -268,7 +279,13 @@ impl Life {
             image,
             permit,
         };
-        program.run(self.node.guests.handle(), halt.stop.clone(), halt.kill.clone()).await
+        let exit = program.run(self.node.guests.handle(), halt.stop.clone(), halt.kill.clone()).await;
+        drop(open);
+        exit
+    }
+
+    fn open_host_ports(&self, container: &ContainerSpec, address: &Address) -> Result<OpenPorts, StartFailure> {
+        host_ports::open(self.node.guests.handle(), address, &container.host_ports)
     }
 
     async fn handler(
@@ -301,13 +318,21 @@ impl Life {
                 }
             }
         }
+        let open = match self.open_host_ports(container, &address) {
+            Ok(open) => open,
+            Err(failure) => return Exit::CouldNotStart(failure),
+        };
         drop(address);
         self.shared.handlers.lock().insert(container.name.clone(), served.handler());
-        self.started(container, runtime_id, listening.iter().map(|open| open.binding.clone()).collect());
+        let own = listening.iter().map(|open| open.binding.clone());
+        // Where ports of the machine lead here, those are what callers need to know.
+        let bindings = if open.bindings.is_empty() { own.collect() } else { open.bindings.clone() };
+        self.started(container, runtime_id, bindings);
         let run = served.run(halt.stop.clone(), halt.kill.clone(), container.stop_timeout);
         // The ports close first, so that no new connection meets a handler that has stopped.
         let close = async {
             halt.asked().await;
+            drop(open);
             join_all(listening.into_iter().map(Listening::close)).await;
         };
         let (exit, _) = tokio::join!(run, close);

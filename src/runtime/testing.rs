@@ -64,6 +64,7 @@ impl TestNode {
             compile: CompileIn::Process,
             isolate: None,
             only_task: None,
+            dns_servers: Vec::new(),
         };
         change(&mut config);
         let logs = Arc::new(KeptLogs::default());

@@ -1,5 +1,7 @@
 //! A new task of a service, as it is first recorded: wanted, and not placed.
 
+use serde_json::Value;
+
 use crate::control::Ids;
 use crate::model::task::{LaunchType, NetworkInterface, ServiceMembership};
 use crate::model::task_definition::NetworkMode;
@@ -51,11 +53,14 @@ fn interface(ids: &Ids, deployment: &Deployment, definition: &TaskDefinition) ->
     let network = deployment.network_configuration.as_ref();
     let vpc = network.and_then(|network| network.get("awsvpcConfiguration")).or(network);
     let subnet = vpc.and_then(|vpc| vpc.get("subnets")?.get(0)?.as_str());
+    let groups = vpc.and_then(|vpc| vpc.get("securityGroups")?.as_array()).into_iter().flatten();
     Some(NetworkInterface {
         attachment_id: ids.uuid(),
         interface_id: ids.eni(),
         subnet_id: subnet.map(String::from).unwrap_or_default(),
         mac_address: ids.mac(),
         address: None,
+        security_groups: groups.filter_map(Value::as_str).map(String::from).collect(),
+        assign_public_ip: vpc.and_then(|vpc| vpc.get("assignPublicIp")?.as_str()) == Some("ENABLED"),
     })
 }

@@ -1,9 +1,11 @@
 //! The ports of a container, from its port mappings.
 
 use crate::control::spec::invalid;
+use crate::model::TaskDefinition;
 use crate::model::exit::StartFailure;
-use crate::model::task_definition::{ContainerDefinition, PortMapping};
+use crate::model::task_definition::{ContainerDefinition, NetworkMode, PortMapping};
 use crate::network::Protocol;
+use crate::runtime::HostPorts;
 
 /// ECS's limit of the ports of one `containerPortRange`.
 const PORT_RANGE_MAX: u16 = 100;
@@ -19,6 +21,27 @@ pub fn of(container: &ContainerDefinition) -> Result<Vec<(u16, Protocol)>, Start
         ports.extend(range.map(|port| (port, protocol)));
     }
     Ok(ports)
+}
+
+/// What the mappings ask of this machine: a port each in `bridge` mode, where none is named any that is free; the same port
+/// in `host` mode. An `awsvpc` task has its own address instead.
+pub fn on_host(definition: &TaskDefinition, container: &ContainerDefinition) -> Vec<HostPorts> {
+    let mode = definition.document.network_mode();
+    if matches!(mode, NetworkMode::Awsvpc | NetworkMode::None) {
+        return Vec::new();
+    }
+    let mut ports = Vec::new();
+    for mapping in &container.port_mappings {
+        // They were read before: what is wrong with them was said then.
+        let (Some(protocol), Some(range)) = (Protocol::parse(&mapping.protocol), range(mapping)) else { continue };
+        let container_port = *range.start();
+        let host_port = match mode {
+            NetworkMode::Host => Some(container_port),
+            _ => mapping.host_port.filter(|port| *port != 0),
+        };
+        ports.push(HostPorts { container_port, count: range.end() - range.start() + 1, protocol, host_port });
+    }
+    ports
 }
 
 fn range(mapping: &PortMapping) -> Option<std::ops::RangeInclusive<u16>> {

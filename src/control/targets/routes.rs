@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::control::Shared;
 use crate::control::turn::{Concern, Passed, Turn};
+use crate::model::load_balancer::Action;
 use crate::model::target::TargetTask;
 use crate::model::{Listener, LoadBalancer, Scope, Target, TargetGroup, Task, Timestamp};
 use crate::network::Protocol;
@@ -71,16 +72,24 @@ impl Routes {
     }
 
     fn group(&self, now: &Snapshot, group: &TargetGroup) -> TargetGroupSpec {
+        let balancers = groups_of_balancers(now, group);
         let check_port: Option<u16> = group.health_check.port.parse().ok();
         let targets = now.list::<Target>(&Prefix::targets(&group.scope, &group.name));
         let targets = targets.iter().map(|target| {
             let check = check_port.filter(|port| *port != target.port);
+            let endpoint = |port| {
+                // What a task's security groups keep out is a port that does not answer.
+                if !self.shared.network.lets_in(target.address, port, &balancers) {
+                    return Endpoint::NotListening;
+                }
+                self.endpoint(now, target, port)
+            };
             TargetSpec {
                 address: target.address,
                 port: target.port,
                 task: target.task.as_ref().map(|of| of.task),
-                endpoint: self.endpoint(now, target, target.port),
-                check: check.map(|port| self.endpoint(now, target, port)),
+                endpoint: endpoint(target.port),
+                check: check.map(endpoint),
                 draining: target.draining_since.is_some(),
             }
         });
@@ -109,6 +118,22 @@ impl Routes {
     fn real(&self, address: Ipv4Addr, port: u16) -> Option<SocketAddr> {
         self.shared.network.resolve(address, port, Protocol::Tcp)
     }
+}
+
+/// The security groups of the load balancers that forward to a target group.
+fn groups_of_balancers(now: &Snapshot, group: &TargetGroup) -> Vec<String> {
+    let arn = group.arn();
+    let forwards = |action: &Action| matches!(action, Action::Forward { groups } if groups.iter().any(|(to, _)| to == arn.as_str()));
+    let mut found = Vec::new();
+    for listener in now.iter::<Listener>(&Prefix::all_listeners()) {
+        if listener.scope != group.scope || !listener.default_actions.iter().any(forwards) {
+            continue;
+        }
+        let balancer = now.get::<LoadBalancer>(&Key::load_balancer(&listener.scope, &listener.load_balancer));
+        let groups = balancer.as_ref().and_then(|balancer| balancer.document.get("SecurityGroups")?.as_array());
+        found.extend(groups.into_iter().flatten().filter_map(|id| id.as_str().map(String::from)));
+    }
+    found
 }
 
 fn load_balancers(now: &Snapshot) -> Vec<LoadBalancerSpec> {

@@ -136,6 +136,7 @@ fn fact(report: Report) -> Fact {
 
 fn binding(binding: &Binding) -> NetworkBinding {
     NetworkBinding {
+        count: binding.count,
         bind_ip: binding.host.ip().to_string(),
         container_port: binding.container_port,
         host_port: binding.host.port(),

@@ -194,6 +194,8 @@ impl World {
                 subnet_id: String::new(),
                 mac_address: String::new(),
                 address: None,
+                security_groups: Vec::new(),
+                assign_public_ip: false,
             }),
             volumes: Vec::new(),
             containers: vec![Container {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::network::Groups;
 
 const A: TaskId = TaskId(0xa);
 const B: TaskId = TaskId(0xb);
@@ -66,23 +67,23 @@ fn a_task_reaches_all_of_its_own_ports_and_what_others_map() {
     let _private = publish(&table, &b, 81, at(b.ip(), 81), false);
     let tcp = Protocol::Tcp;
 
-    assert_eq!(table.may_connect(A, at(a.ip(), 5000), tcp), Verdict::Allowed);
-    assert_eq!(table.may_connect(B, at(a.ip(), 5000), tcp), Verdict::Denied(Denial::NotMapped));
-    assert_eq!(table.resolve_for(A, at(b.ip(), 80), tcp), Ok(at(b.ip(), 40_080)));
-    assert_eq!(table.resolve_for(A, at(b.ip(), 81), tcp), Err(Denial::NotMapped));
-    assert_eq!(table.resolve_for(B, at(b.ip(), 81), tcp), Ok(at(b.ip(), 81)));
-    assert_eq!(table.resolve_for(A, at(b.ip(), 82), tcp), Err(Denial::NobodyListens));
+    assert_eq!(table.may_connect(&a, at(a.ip(), 5000), tcp), Verdict::Allowed);
+    assert_eq!(table.may_connect(&b, at(a.ip(), 5000), tcp), Verdict::Denied(Denial::NotMapped));
+    assert_eq!(table.resolve_for(&a, at(b.ip(), 80), tcp), Ok(at(b.ip(), 40_080)));
+    assert_eq!(table.resolve_for(&a, at(b.ip(), 81), tcp), Err(Denial::NotMapped));
+    assert_eq!(table.resolve_for(&b, at(b.ip(), 81), tcp), Ok(at(b.ip(), 81)));
+    assert_eq!(table.resolve_for(&a, at(b.ip(), 82), tcp), Err(Denial::NobodyListens));
     // The policy is asked about what is really connected to: the name of a published socket is not such an address.
-    assert_eq!(table.may_connect(A, at(b.ip(), 80), tcp), Verdict::Denied(Denial::NobodyListens));
-    assert_eq!(table.may_connect(A, at(b.ip(), 40_080), Protocol::Udp), Verdict::Denied(Denial::NobodyListens));
+    assert_eq!(table.may_connect(&a, at(b.ip(), 80), tcp), Verdict::Denied(Denial::NobodyListens));
+    assert_eq!(table.may_connect(&a, at(b.ip(), 40_080), Protocol::Udp), Verdict::Denied(Denial::NobodyListens));
 }
 
 #[test]
 fn a_task_reaches_neither_the_machine_nor_the_outside() {
     let table = Table::default();
-    let _a = table.attach(A).unwrap();
+    let a = table.attach(A).unwrap();
     let check = |to: &str, denial| {
-        assert_eq!(table.resolve_for(A, to.parse().unwrap(), Protocol::Tcp), Err(denial), "{to}");
+        assert_eq!(table.resolve_for(&a, to.parse().unwrap(), Protocol::Tcp), Err(denial), "{to}");
     };
     check("127.0.0.1:22", Denial::ThisMachine);
     check("[::1]:22", Denial::ThisMachine);
@@ -117,4 +118,52 @@ fn many_threads_get_many_addresses() {
     let distinct: std::collections::HashSet<_> = all.iter().map(Address::ip).collect();
     assert_eq!(distinct.len(), 2000);
     assert!(all.iter().all(|address| table.owner(address.ip()) == Some(address.task())));
+}
+
+#[test]
+fn security_groups_are_asked_on_both_sides() {
+    let groups = Groups::compile(
+        &serde_json::from_str(
+            r#"{"sg-web": {"ingress": [{"protocol": "tcp", "ports": "80", "peers": ["sg-client"]}]},
+                "sg-client": {"egress": [{"protocol": "tcp", "ports": "80", "peers": ["sg-web"]}]}}"#,
+        )
+        .unwrap(),
+    )
+    .unwrap();
+    let table = Table::default();
+    let attach = |id, group: &str| {
+        let policy = Policy { rules: groups.choose(&[group.to_owned()]), ..Policy::default() };
+        table.attach_with(TaskId(id), policy).unwrap()
+    };
+    let (web, client, other) = (attach(1, "sg-web"), attach(2, "sg-client"), table.attach(TaskId(3)).unwrap());
+    let _http = publish(&table, &web, 80, at(web.ip(), 40_080), true);
+    let _admin = publish(&table, &web, 81, at(web.ip(), 81), true);
+    let _open = publish(&table, &other, 80, at(other.ip(), 80), true);
+    let tcp = Protocol::Tcp;
+    assert_eq!(table.resolve_for(&client, at(web.ip(), 80), tcp), Ok(at(web.ip(), 40_080)));
+    assert_eq!(table.resolve_for(&client, at(web.ip(), 81), tcp), Err(Denial::Egress));
+    assert_eq!(table.resolve_for(&client, at(other.ip(), 80), tcp), Err(Denial::Egress));
+    assert_eq!(table.resolve_for(&other, at(web.ip(), 80), tcp), Err(Denial::Ingress));
+    // The task itself needs no rule, and a client of the machine is nobody's group.
+    assert_eq!(table.resolve_for(&web, at(web.ip(), 81), tcp), Ok(at(web.ip(), 81)));
+    let machine = SocketAddr::from((Ipv4Addr::LOCALHOST, 5000));
+    assert!(table.may_enter(&other, 80, machine, tcp) && !table.may_enter(&web, 80, machine, tcp));
+    assert!(table.may_enter(&web, 80, at(client.ip(), 5000), tcp));
+}
+
+#[test]
+fn a_rule_for_a_name_is_one_for_what_the_task_was_told() {
+    let groups = Groups::compile(
+        &serde_json::from_str(r#"{"sg-a": {"egress": [{"protocol": "tcp", "peers": ["*.example.com"]}]}}"#).unwrap(),
+    )
+    .unwrap();
+    let policy = Policy { outside: true, rules: groups.choose(&[String::from("sg-a")]), ..Policy::default() };
+    let a = Table::default().attach_with(A, policy).unwrap();
+    let there = Ipv4Addr::new(192, 0, 2, 1);
+    let may = || a.table().may_connect(&a, at(there, 443), Protocol::Tcp);
+    assert_eq!(may(), Verdict::Denied(Denial::Egress));
+    a.remember("www.other.com", &[there]);
+    assert_eq!(may(), Verdict::Denied(Denial::Egress));
+    a.remember("WWW.example.com.", &[there]);
+    assert_eq!(may(), Verdict::Allowed);
 }

@@ -102,6 +102,7 @@ fn mapped(definition: &TaskDefinition, container: &str, address: Ipv4Addr) -> Ve
     let ports = mappings.filter_map(|mapping| Some((mapping.container_port?, mapping.protocol.clone())));
     ports
         .map(|(port, protocol)| NetworkBinding {
+            count: 1,
             bind_ip: address.to_string(),
             container_port: port,
             host_port: port,

@@ -66,7 +66,7 @@ pub async fn listen(handler: Handler, table: &Table, address: &Address, port: u1
     let published = table.publish(address, port, Protocol::Tcp, endpoint).map_err(io::Error::other)?;
     let closing = CancellationToken::new();
     let accepting = tokio::spawn(accept(listener, handler, closing.clone()));
-    let binding = Binding { container_port: port, protocol: Protocol::Tcp, host: real };
+    let binding = Binding { container_port: port, protocol: Protocol::Tcp, host: real, count: 1 };
     Ok(Listening { binding, _published: published, closing, accepting })
 }
 

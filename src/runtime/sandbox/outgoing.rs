@@ -1,7 +1,7 @@
 //! HTTP requests that guests make, as `wasi:http` 0.2 and 0.3 hand them to their host.
 //!
-//! 169.254.170.2 is answered in this process. Everything else is refused, as `wasi:http` says it: a guest sees the error
-//! code `HTTP-request-denied`, and the server's log says so once.
+//! 169.254.170.2 is answered in this process; everything else goes through the gateway. What the task may not reach is
+//! refused as `wasi:http` says it, `HTTP-request-denied`, and the server's log says so once for each task.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks}
 
 use crate::runtime::endpoint::is_task_endpoint;
 use crate::runtime::outgoing::endpoint::answer;
+use crate::runtime::outgoing::http as client;
 use crate::runtime::sockets::Outlet;
 
 /// What a guest may write to a body at once. The host holds two such chunks for each response whose client is slow; with
@@ -22,12 +23,11 @@ pub const BODY_CHUNK_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Outgoing {
     outlet: Outlet,
-    was_refused: bool,
 }
 
 impl Outgoing {
     pub fn new(outlet: Outlet) -> Outgoing {
-        Outgoing { outlet, was_refused: false }
+        Outgoing { outlet }
     }
 }
 
@@ -40,11 +40,7 @@ impl WasiHttpHooks for Outgoing {
         if goes_to_task_endpoint(request.uri()) {
             return Box::new(ask_task_endpoint(self.outlet.clone(), request, options));
         }
-        if !self.was_refused {
-            self.was_refused = true;
-            tracing::info!(to = ?request.uri().authority(), "refused a guest's HTTP request");
-        }
-        Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
+        Box::new(send(self.outlet.clone(), request, options))
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
@@ -70,6 +66,15 @@ fn goes_to_task_endpoint(uri: &http::Uri) -> bool {
     let is_plain = uri.scheme() == Some(&http::uri::Scheme::HTTP);
     is_plain
         && host.parse::<IpAddr>().is_ok_and(|ip| is_task_endpoint(SocketAddr::new(ip, uri.port_u16().unwrap_or(80))))
+}
+
+/// On the guest threads, until nobody waits for it any more.
+async fn send(outlet: Outlet, request: http::Request<WasiBody>, options: Option<RequestOptions>) -> Result<Sent> {
+    let Some(gateway) = outlet.gateway().cloned() else { return Err(Error::HttpRequestDenied) };
+    let sending = AbortOnDropHandle::new(gateway.guests().spawn(client::send(outlet, request, options)));
+    let answered = sending.await.map_err(|_| Error::InternalError(Some(String::from("the request failed"))))?;
+    // The body keeps the connection going, and tells of its errors.
+    answered.map(|response| (response, Box::new(std::future::ready(Ok(()))) as Io))
 }
 
 /// On the guest threads: whoever waits for the answer is the guest, not the thread that polls it.

@@ -1,8 +1,7 @@
 //! Our host of `wasi:sockets` 0.3: the functions that see addresses, make sockets or drop them.
 //!
-//! Accepted sockets reach the guest in a stream that wasmtime-wasi feeds, so they are judged and counted by its check of
-//! addresses alone, which does not know the listener: a task that maps any TCP port accepts from outside on all its ports.
-//! Other tasks are not concerned, because they are stopped where they connect.
+//! Accepted sockets reach the guest in a stream that wasmtime-wasi feeds, so they are first judged and counted by its check
+//! of addresses alone, which does not know the listener; the listener is looked at before the first byte passes.
 
 mod names;
 mod tcp;

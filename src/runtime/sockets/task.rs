@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::debug;
 
 use super::refused::Refused;
 use crate::network::{Address, Protocol, Verdict};
 use crate::runtime::outgoing::Gateway;
 use crate::runtime::outgoing::endpoint::Caller;
+use crate::runtime::outgoing::names::LOOKUPS_MAX;
+use crate::runtime::outgoing::relay::Relays;
 
 /// Sockets of one task at once, accepted ones included: what a Linux process may open by default.
 pub const SOCKETS_MAX: usize = 1024;
@@ -45,6 +47,11 @@ pub(super) struct Shared {
     caller: Caller,
     /// Where there is none, nothing leaves the node's table.
     gateway: OnceLock<Arc<Gateway>>,
+    /// Places for look-ups.
+    lookups: Semaphore,
+    was_refused: AtomicBool,
+    /// Its datagrams that leave the machine.
+    pub relays: Relays,
 }
 
 /// Which peer each UDP port has heard from or spoken to, oldest first. An answer is allowed where a question was.
@@ -80,6 +87,9 @@ impl Shared {
             flows: Mutex::default(),
             caller,
             gateway: OnceLock::new(),
+            lookups: Semaphore::new(LOOKUPS_MAX),
+            was_refused: AtomicBool::new(false),
+            relays: Relays::default(),
         })
     }
 
@@ -88,8 +98,21 @@ impl Shared {
         let _ = self.gateway.set(gateway);
     }
 
-    pub fn endpoint(&self) -> Option<(&Arc<Gateway>, &Caller)> {
-        Some((self.gateway.get()?, &self.caller))
+    pub fn gateway(&self) -> Option<&Arc<Gateway>> {
+        self.gateway.get()
+    }
+
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    pub fn lookups(&self) -> &Semaphore {
+        &self.lookups
+    }
+
+    /// Whether nothing of this task was refused before.
+    pub fn is_first_refusal(&self) -> bool {
+        !self.was_refused.swap(true, Ordering::Relaxed)
     }
 
     /// Where a connection to 169.254.170.2 port 80 really goes.
@@ -103,6 +126,11 @@ impl Shared {
 
     pub fn bindings(&self) -> watch::Receiver<Vec<Binding>> {
         self.bindings.subscribe()
+    }
+
+    /// Whether the security groups let this peer come to a port.
+    pub fn may_enter(&self, port: u16, peer: SocketAddr, protocol: Protocol) -> bool {
+        self.address.table().may_enter(&self.address, port, peer, protocol)
     }
 
     pub fn is_own(&self, peer: SocketAddr) -> bool {
@@ -128,12 +156,12 @@ impl Shared {
 
 /// A place in the task's quota of sockets.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub struct Slot {
     shared: Arc<Shared>,
 }
 
 impl Slot {
-    pub fn take(shared: &Arc<Shared>) -> Result<Slot, Refused> {
+    pub(super) fn take(shared: &Arc<Shared>) -> Result<Slot, Refused> {
         take(&shared.sockets, SOCKETS_MAX).then(|| Slot { shared: Arc::clone(shared) }).ok_or(Refused::TooManySockets)
     }
 }
@@ -251,9 +279,11 @@ impl Judge {
     }
 
     /// A peer that is no task of ours (the load balancer, a user of this machine) or another task comes through a mapped
-    /// port. Which of the task's ports it came to is not known here: the 0.2 host looks at that itself.
+    /// port, and as the security groups say. Which of the task's ports it came to is not known here: the 0.2 host looks
+    /// at that itself.
     pub fn may_accept(&self, peer: SocketAddr) -> bool {
-        let is_welcome = self.shared.is_own(peer) || self.shared.mapped.iter().any(|(_, of)| *of == Protocol::Tcp);
+        let welcomes = |(port, of): &(u16, Protocol)| *of == Protocol::Tcp && self.shared.may_enter(*port, peer, *of);
+        let is_welcome = self.shared.is_own(peer) || self.shared.mapped.iter().any(welcomes);
         is_welcome && self.accepted.take()
     }
 
@@ -263,12 +293,16 @@ impl Judge {
 
     pub fn may_receive(&self, peer: SocketAddr) -> bool {
         self.shared.is_own(peer)
-            || self.shared.mapped.iter().any(|(_, of)| *of == Protocol::Udp)
+            || self
+                .shared
+                .mapped
+                .iter()
+                .any(|(port, of)| *of == Protocol::Udp && self.shared.may_enter(*port, peer, *of))
             || self.shared.has_flow_with(peer)
     }
 
     fn verdict(&self, to: SocketAddr, protocol: Protocol) -> Verdict {
-        self.shared.address.table().may_connect(self.shared.address.task(), to, protocol)
+        self.shared.address.table().may_connect(&self.shared.address, to, protocol)
     }
 
     fn said(&self, what: &str, address: SocketAddr, verdict: Verdict) -> bool {

@@ -9,12 +9,14 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
+use super::outlet::Outlet;
 use super::refused::Refused;
 use super::task::{Accepted, Binding, Judge, ListenerSlot, Shared, Shown, Slot};
 use crate::network::{Address, Denial, Endpoint, MACHINE, Protocol, Published, Verdict, is_task_address};
 use crate::runtime::endpoint::is_task_endpoint;
 use crate::runtime::outgoing::Gateway;
-use crate::runtime::outgoing::endpoint::{Caller, Calling};
+use crate::runtime::outgoing::endpoint::Calling;
+use crate::runtime::outgoing::names::{ContainerNames, Names};
 
 /// The network of a task, as one guest of it sees it: part of the data of its store.
 ///
@@ -26,6 +28,8 @@ pub struct TaskNetwork {
     sockets: HashMap<Key, Socket>,
     /// The UDP socket of each stream of datagrams that is open (0.2 only).
     streams: HashMap<u32, u32>,
+    /// Of the guest's container.
+    names: Arc<ContainerNames>,
     /// Where not, the guest's container makes no sockets and looks up no names.
     is_open: bool,
 }
@@ -55,29 +59,15 @@ struct Socket {
     _slot: Slot,
 }
 
-/// The way out for the HTTP requests of one guest.
-#[derive(Clone, Debug)]
-pub struct Outlet {
-    shared: Arc<Shared>,
-    is_open: bool,
-}
-
-impl Outlet {
-    /// Who answers at 169.254.170.2, and as whom the guest asks.
-    pub fn endpoint(&self) -> Option<(&Arc<Gateway>, &Caller)> {
-        if self.is_open { self.shared.endpoint() } else { None }
-    }
-}
-
 impl TaskNetwork {
     /// The network of the task that has this address; `mapped` are its containers' port mappings.
     pub fn new(address: Address, mapped: impl IntoIterator<Item = (u16, Protocol)>) -> TaskNetwork {
-        TaskNetwork::of(Shared::new(address, mapped.into_iter().collect()))
+        TaskNetwork::of(Shared::new(address, mapped.into_iter().collect()), Arc::default(), true)
     }
 
     /// The same network for another guest of the task: address, mappings and quota are shared, sockets are not.
     pub fn another(&self) -> TaskNetwork {
-        TaskNetwork { is_open: self.is_open, ..TaskNetwork::of(Arc::clone(&self.shared)) }
+        TaskNetwork::of(Arc::clone(&self.shared), Arc::clone(&self.names), self.is_open)
     }
 
     /// Lets the task leave the node's table, as its policy allows.
@@ -87,7 +77,12 @@ impl TaskNetwork {
     }
 
     pub fn outlet(&self) -> Outlet {
-        Outlet { shared: Arc::clone(&self.shared), is_open: self.is_open }
+        Outlet { shared: Arc::clone(&self.shared), names: Arc::clone(&self.names), is_open: self.is_open }
+    }
+
+    /// For the guests of a container with names of its own.
+    pub fn named(self, names: Names) -> TaskNetwork {
+        TaskNetwork { names: Arc::new(ContainerNames::new(names)), ..self }
     }
 
     /// For the guests of a container that is to have no network.
@@ -95,9 +90,9 @@ impl TaskNetwork {
         TaskNetwork { is_open: false, ..self }
     }
 
-    fn of(shared: Arc<Shared>) -> TaskNetwork {
+    fn of(shared: Arc<Shared>, names: Arc<ContainerNames>, is_open: bool) -> TaskNetwork {
         let accepted = Arc::new(Accepted::new(&shared));
-        TaskNetwork { shared, accepted, sockets: HashMap::new(), streams: HashMap::new(), is_open: true }
+        TaskNetwork { shared, accepted, sockets: HashMap::new(), streams: HashMap::new(), names, is_open }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -106,12 +101,6 @@ impl TaskNetwork {
 
     pub fn address(&self) -> &Address {
         &self.shared.address
-    }
-
-    /// The name by which the task knows itself, beside `localhost`.
-    pub fn hostname(&self) -> String {
-        let [a, b, c, d] = self.shared.address.ip().octets();
-        format!("ip-{a}-{b}-{c}-{d}")
     }
 
     /// The ports on which guests of this task listen, whenever that changes.
@@ -123,21 +112,9 @@ impl TaskNetwork {
         Judge { shared: Arc::clone(&self.shared), accepted: Arc::clone(&self.accepted) }
     }
 
-    /// Answers a name without asking anybody: the task itself, or a number.
+    /// Answers a name without asking anybody: the task itself, its hosts, or a number.
     pub(super) fn lookup(&self, name: &str) -> Option<IpAddr> {
-        if !self.is_open {
-            return None;
-        }
-        let name = name.strip_suffix('.').unwrap_or(name);
-        // RFC 6761: everything under localhost is the loopback.
-        let is_localhost = name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost");
-        if is_localhost {
-            return Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        }
-        if name.eq_ignore_ascii_case(&self.hostname()) {
-            return Some(IpAddr::V4(self.shared.address.ip()));
-        }
-        name.trim_start_matches('[').trim_end_matches(']').parse().ok()
+        if self.is_open { self.names.own(name, &self.shared.address) } else { None }
     }
 
     /// A place for a new socket; [`TaskNetwork::opened`] takes it.
@@ -161,11 +138,16 @@ impl TaskNetwork {
     }
 
     pub(super) fn closed(&mut self, key: Key) {
-        let was_known = self.sockets.remove(&key).is_some();
+        let known = self.sockets.remove(&key);
         match key.0 {
-            Protocol::Tcp if was_known => {}
+            Protocol::Tcp if known.is_some() => {}
             Protocol::Tcp => self.accepted.give_back(),
-            Protocol::Udp => self.streams.retain(|_, socket| *socket != key.1),
+            Protocol::Udp => {
+                self.streams.retain(|_, socket| *socket != key.1);
+                if let Some(real) = known.and_then(|socket| socket.real) {
+                    self.shared.relays.forget(real);
+                }
+            }
         }
     }
 
@@ -177,6 +159,11 @@ impl TaskNetwork {
     pub(super) fn family_at(&self, key: Key, local: SocketAddr) -> Family {
         let listener = || self.sockets.values().find(|socket| socket.listening.is_some() && socket.real == Some(local));
         self.sockets.get(&key).or_else(listener).map_or(Family::V4, |socket| socket.family)
+    }
+
+    /// Whether the guest made this socket; others were accepted.
+    pub(super) fn is_known(&self, key: Key) -> bool {
+        self.sockets.contains_key(&key)
     }
 
     pub(super) fn is_bound(&self, key: Key) -> bool {
@@ -264,7 +251,8 @@ impl TaskNetwork {
     /// Whether a peer may use the port at which it was accepted.
     pub(super) fn welcomes(&self, peer: SocketAddr, local: SocketAddr) -> bool {
         let port = self.name_of(local, Protocol::Tcp).port();
-        self.shared.is_own(peer) || self.shared.is_mapped(port, Protocol::Tcp)
+        self.shared.is_own(peer)
+            || self.shared.is_mapped(port, Protocol::Tcp) && self.shared.may_enter(port, peer, Protocol::Tcp)
     }
 
     /// Where a connection or datagram of the guest really goes.
@@ -280,27 +268,39 @@ impl TaskNetwork {
         {
             return Ok(real);
         }
-        let ip = match ip {
-            MACHINE => Ipv4Addr::LOCALHOST,
-            ip if is_loopback_of_task(ip) => own.ip(),
-            ip => ip,
-        };
-        let real = table.resolve(ip, to.port(), key.0).unwrap_or(SocketAddr::from((ip, to.port())));
+        let real = real_address(own, ip, to.port(), key.0);
         let answers =
             key.0 == Protocol::Udp && self.real_port(key).is_some_and(|port| self.shared.has_flow(port, real));
-        match table.may_connect(own.task(), real, key.0) {
+        match table.may_connect(own, real, key.0) {
             Verdict::Denied(denial) if !answers => Err(Refused::Denied(denial)),
+            Verdict::Denied(_) | Verdict::Allowed if key.0 == Protocol::Udp && !real.ip().is_loopback() => {
+                self.relayed(key, real)
+            }
             Verdict::Denied(_) | Verdict::Allowed => Ok(real),
         }
+    }
+
+    /// Where the datagrams of a socket go that are meant for a peer outside.
+    fn relayed(&self, key: Key, peer: SocketAddr) -> Result<SocketAddr, Refused> {
+        let from = self.sockets.get(&key).and_then(|socket| socket.real).ok_or(Refused::InvalidState)?;
+        let gateway = self.shared.gateway().ok_or(Refused::Denied(Denial::Outside))?;
+        self.shared.relays.to(gateway.guests(), from, peer).ok_or(Refused::TooManySockets)
     }
 
     /// Announces the connection that a bound socket is about to make to a real address.
     pub(super) fn connecting(&mut self, key: Key, to: SocketAddr) {
         let Some(socket) = self.sockets.get_mut(&key) else { return };
-        if let (Some((gateway, caller)), Some(from)) = (self.shared.endpoint(), socket.real)
+        if let (Some(gateway), Some(from)) = (self.shared.gateway(), socket.real)
             && gateway.callers().at() == to
         {
-            socket.calling = Some(gateway.callers().expect(from, caller));
+            socket.calling = Some(gateway.callers().expect(from, self.shared.caller()));
+        }
+    }
+
+    /// The guest's handle now stands for another real socket, which is bound to nothing.
+    pub(super) fn replaced(&mut self, key: Key) {
+        if let Some(socket) = self.sockets.get_mut(&key) {
+            (socket.real, socket.published, socket.shown) = (None, None, None);
         }
     }
 
@@ -324,17 +324,18 @@ impl TaskNetwork {
         if self.shared.is_own(from) || self.shared.has_flow(real.port(), from) {
             return true;
         }
-        let is_mapped = self.shared.is_mapped(published.port(), Protocol::Udp);
-        if is_mapped {
+        let port = published.port();
+        let is_welcome = self.shared.is_mapped(port, Protocol::Udp) && self.shared.may_enter(port, from, Protocol::Udp);
+        if is_welcome {
             self.shared.note_flow(real.port(), from);
         }
-        is_mapped
+        is_welcome
     }
 
     /// The local address, as the guest knows it.
     pub(super) fn local(&self, key: Key, real: SocketAddr) -> SocketAddr {
         let family = self.family_at(key, real);
-        let named = self.name_of(real, key.0);
+        let named = self.own_name_of(real, key.0);
         let Some(socket) = self.sockets.get(&key) else { return shown_as(named, family) };
         match (socket.bound, socket.connected) {
             // A socket bound to every address has one of its own once it is connected.
@@ -374,12 +375,37 @@ impl TaskNetwork {
 
     /// What tasks call a real socket; what nobody published is called what it is, but for the machine.
     fn name_of(&self, real: SocketAddr, protocol: Protocol) -> SocketAddr {
+        if protocol == Protocol::Udp
+            && let Some(peer) = self.shared.relays.behind(real)
+        {
+            return peer;
+        }
         match self.shared.address.table().name_of(real, protocol) {
             Some(name) => SocketAddr::from(name),
             None if matches!(real.ip(), IpAddr::V4(ip) if is_loopback_of_task(ip)) => (MACHINE, real.port()).into(),
             None => real,
         }
     }
+
+    /// A socket that goes outside has an address of the machine, of which a task knows nothing.
+    fn own_name_of(&self, real: SocketAddr, protocol: Protocol) -> SocketAddr {
+        if real.ip().is_loopback() {
+            self.name_of(real, protocol)
+        } else {
+            SocketAddr::from((self.shared.address.ip(), real.port()))
+        }
+    }
+}
+
+/// Where an address leads that a task names: the machine's own loopback, the task itself, the real socket of a task, or what
+/// it says.
+pub fn real_address(own: &Address, ip: Ipv4Addr, port: u16, protocol: Protocol) -> SocketAddr {
+    let ip = match ip {
+        MACHINE => Ipv4Addr::LOCALHOST,
+        ip if is_loopback_of_task(ip) => own.ip(),
+        ip => ip,
+    };
+    own.table().resolve(ip, port, protocol).unwrap_or(SocketAddr::from((ip, port)))
 }
 
 /// All of 127.0.0.0/8 is a task's own loopback, except where tasks live.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::model::TaskId;
-use crate::network::Table;
+use crate::network::{Policy, Table};
 use crate::runtime::endpoint::{self, TaskEndpoint};
 use crate::runtime::files::{OnlyTask, TaskFiles};
 use crate::runtime::guest::http::{HandlerError, RequestBody, ResponseBody};
@@ -45,6 +45,8 @@ const OPEN_FILES: u64 = 4096;
 pub struct Order {
     id: TaskId,
     ip: Ipv4Addr,
+    policy: Policy,
+    dns_servers: Vec<SocketAddr>,
     cpu_units: u32,
     cpu_capped: bool,
     memory_bytes: Option<u64>,
@@ -66,6 +68,8 @@ impl Order {
         Order {
             id: spec.id,
             ip: spec.address.ip(),
+            policy: spec.address.policy().clone(),
+            dns_servers: node.config.dns_servers.clone(),
             cpu_units: spec.cpu_units,
             cpu_capped: spec.cpu_capped,
             memory_bytes: spec.memory_bytes,
@@ -203,7 +207,7 @@ async fn start(
     let text = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
     let network = Table::default();
     drop(table);
-    let address = network.adopt(order.ip, order.id);
+    let address = network.adopt(order.ip, order.id, order.policy);
     let config = RuntimeConfig {
         data_dir: order.data_dir,
         cores: order.cores,
@@ -212,6 +216,7 @@ async fn start(
         image_dir: order.image_dir,
         instances_max: Some(INSTANCES_MAX),
         compile: CompileIn::Process,
+        dns_servers: order.dns_servers,
         isolate: None,
         only_task: Some(OnlyTask { id: order.id, user: order.user, files: order.files.clone() }),
     };

@@ -132,5 +132,7 @@ pub fn interface(cx: &Context, vpc: &wire::AwsVpcConfiguration) -> NetworkInterf
         // A locally administered address.
         mac_address: format!("0a:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", bits[0], bits[1], bits[2], bits[3], bits[4]),
         address: None,
+        security_groups: vpc.security_groups.clone().unwrap_or_default(),
+        assign_public_ip: vpc.assign_public_ip.as_deref() == Some("ENABLED"),
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::api::ecs::reference::from_map;
 use crate::api::ecs::tag;
 use crate::api::wire::ecs as wire;
-use crate::model::task::{LaunchType, NetworkInterface, TaskStatus};
+use crate::model::task::{LaunchType, NetworkBinding, NetworkInterface, TaskStatus};
 use crate::model::{Arn, Container, ContainerDefinition, DesiredStatus, Task, TaskDefinition, Timestamp};
 use crate::store::{Key, View};
 
@@ -151,19 +151,7 @@ fn container(task: &Task, container: &Container, asked: Option<&ContainerDefinit
         last_status: Some(container.last_status.as_str().to_owned()),
         exit_code: container.exit_code,
         reason: container.reason.clone(),
-        network_bindings: Some(
-            container
-                .network_bindings
-                .iter()
-                .map(|binding| wire::NetworkBinding {
-                    bind_ip: Some(binding.bind_ip.clone()),
-                    container_port: Some(i32::from(binding.container_port)),
-                    host_port: Some(i32::from(binding.host_port)),
-                    protocol: Some(binding.protocol.clone()),
-                    ..wire::NetworkBinding::default()
-                })
-                .collect(),
-        ),
+        network_bindings: Some(container.network_bindings.iter().map(network_binding).collect()),
         network_interfaces: Some(
             task.interface
                 .iter()
@@ -192,4 +180,23 @@ pub fn reservation(definition: &TaskDefinition) -> (u32, u32) {
     let of_container = |one: &ContainerDefinition| one.memory_reservation.or(one.memory).unwrap_or(0);
     let memory = definition.document.memory_mib().unwrap_or_else(|| containers.iter().map(of_container).sum());
     (cpu, memory)
+}
+
+/// One port, or a range of them, as the mapping named it.
+fn network_binding(binding: &NetworkBinding) -> wire::NetworkBinding {
+    let shown = wire::NetworkBinding {
+        bind_ip: Some(binding.bind_ip.clone()),
+        protocol: Some(binding.protocol.clone()),
+        ..wire::NetworkBinding::default()
+    };
+    if binding.count == 1 {
+        let (container_port, host_port) = (Some(i32::from(binding.container_port)), Some(i32::from(binding.host_port)));
+        return wire::NetworkBinding { container_port, host_port, ..shown };
+    }
+    let range = |first: u16| Some(format!("{first}-{}", first.saturating_add(binding.count.saturating_sub(1))).into());
+    wire::NetworkBinding {
+        container_port_range: range(binding.container_port),
+        host_port_range: range(binding.host_port),
+        ..shown
+    }
 }

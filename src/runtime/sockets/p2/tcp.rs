@@ -7,7 +7,7 @@ use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::sockets::network::{IpAddressFamily, IpSocketAddress};
 use wasmtime_wasi::p2::bindings::sockets::tcp::HostTcpSocket;
 use wasmtime_wasi::p2::bindings::sockets::tcp_create_socket;
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, Network, TcpSocket};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, Network, SocketResult, TcpSocket};
 use wasmtime_wasi::sockets::WasiSocketsView;
 
 use super::{Answer, again, answer, interface, is_port_denied, refuse};
@@ -92,8 +92,15 @@ async fn start_connect<T: SocketsView>(
         Ok(target) => target,
         Err(refused) => return refuse(refused),
     };
-    // The system would bind it to 127.0.0.1, and its peer could not know whose it is.
-    if !data.network().is_bound(key(&socket)) {
+    if !target.ip().is_loopback() {
+        // From a loopback address no packet leaves the machine: what was bound to one gives way to a socket without.
+        if data.network().is_bound(key(&socket))
+            && let Err(error) = unbind(data, &socket)
+        {
+            return answer(Err(error));
+        }
+    } else if !data.network().is_bound(key(&socket)) {
+        // The system would bind it to 127.0.0.1, and its peer could not know whose it is.
         let any_port = data.network().any_port();
         let mut sockets = data.sockets();
         let mut bound = sockets.start_bind(again(&socket), again(&network), any_port.into()).await;
@@ -112,6 +119,16 @@ async fn start_connect<T: SocketsView>(
         data.network().connected(key(&socket), Some(to));
     }
     answer(started)
+}
+
+/// Puts another real socket behind the guest's handle, one that is not bound. Its options are those of a new one.
+fn unbind<T: SocketsView>(data: &mut T, socket: &Resource<TcpSocket>) -> SocketResult<()> {
+    let fresh = tcp_create_socket::Host::create_tcp_socket(&mut data.sockets(), IpAddressFamily::Ipv4)?;
+    let sockets = data.sockets();
+    let fresh = sockets.table.delete(fresh)?;
+    *sockets.table.get_mut(socket)? = fresh;
+    data.network().replaced(key(socket));
+    Ok(())
 }
 
 async fn start_listen<T: SocketsView>(

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Access, Accessor, Linker, Resource, ResourceType, StreamReader};
+use wasmtime::component::{Access, Accessor, FutureReader, Linker, Resource, ResourceType, StreamReader};
 use wasmtime_wasi::p3::bindings::sockets::types::{
-    HostTcpSocket, HostTcpSocketWithStore, IpAddressFamily, IpSocketAddress, TcpSocket,
+    ErrorCode, HostTcpSocket, HostTcpSocketWithStore, IpAddressFamily, IpSocketAddress, TcpSocket,
 };
 use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView};
 
@@ -22,6 +22,8 @@ pub(super) fn shadow<T: SocketsView>(linker: &mut Linker<T>) -> wasmtime::Result
         Box::pin(connect(accessor, arguments))
     })?;
     types.func_wrap_async("[method]tcp-socket.listen", |store, arguments| Box::new(listen(store, arguments)))?;
+    types.func_wrap("[method]tcp-socket.send", send)?;
+    types.func_wrap("[method]tcp-socket.receive", receive)?;
     types.func_wrap("[method]tcp-socket.get-local-address", local_address)?;
     types.func_wrap("[method]tcp-socket.get-remote-address", remote_address)?;
     types.func_wrap("[method]tcp-socket.get-address-family", address_family)?;
@@ -88,8 +90,14 @@ async fn connect<T: SocketsView>(
         Ok(target) => target,
         Err(refused) => return refuse(refused),
     };
-    // The system would bind it to 127.0.0.1, and its peer could not know whose it is.
-    if let (Err(code),) = accessor.with(|mut store| bind_as_client(store.data_mut(), &socket))? {
+    // From a loopback address no packet leaves the machine; within it, the system would bind the socket to 127.0.0.1, and
+    // its peer could not know whose it is.
+    let prepared = if target.ip().is_loopback() {
+        accessor.with(|mut store| bind_as_client(store.data_mut(), &socket))?
+    } else {
+        accessor.with(|mut store| unbind(store.data_mut(), &socket))?
+    };
+    if let (Err(code),) = prepared {
         return Ok((Err(code),));
     }
     accessor.with(|mut store| {
@@ -99,6 +107,22 @@ async fn connect<T: SocketsView>(
     });
     let sockets = accessor.with_getter::<WasiSockets>(T::sockets);
     answer(<WasiSockets as HostTcpSocketWithStore<T>>::connect(&sockets, socket, target.into()).await)
+}
+
+/// Puts another real socket behind the guest's handle where that one is bound. Its options are those of a new one.
+fn unbind<T: SocketsView>(data: &mut T, socket: &Resource<TcpSocket>) -> Answer<()> {
+    if !data.network().is_bound(key(socket)) {
+        return Ok((Ok(()),));
+    }
+    let fresh = match HostTcpSocket::create(&mut data.sockets(), IpAddressFamily::Ipv4) {
+        Ok(fresh) => fresh,
+        Err(error) => return answer(Err(error)),
+    };
+    let sockets = data.sockets();
+    let fresh = sockets.table.delete(fresh)?;
+    *sockets.table.get_mut(socket)? = fresh;
+    data.network().replaced(key(socket));
+    Ok((Ok(()),))
 }
 
 /// Binding never waits in truth: the check of addresses answers at once. It must not here, where the store is borrowed.
@@ -146,6 +170,45 @@ async fn listen<T: SocketsView>(
         store.data_mut().network().listening(key(&socket), slot);
     }
     answer(listening)
+}
+
+type Done = FutureReader<Result<(), ErrorCode>>;
+
+fn send<T: SocketsView>(
+    mut store: StoreContextMut<'_, T>,
+    (socket, bytes): (Resource<TcpSocket>, StreamReader<u8>),
+) -> wasmtime::Result<(Done,)> {
+    hang_up_unwelcome(store.data_mut(), &socket)?;
+    let access = Access::<T, WasiSockets>::new(wasmtime::AsContextMut::as_context_mut(&mut store), T::sockets);
+    Ok((<WasiSockets as HostTcpSocketWithStore<T>>::send(access, socket, bytes)?,))
+}
+
+fn receive<T: SocketsView>(
+    mut store: StoreContextMut<'_, T>,
+    (socket,): (Resource<TcpSocket>,),
+) -> wasmtime::Result<((StreamReader<u8>, Done),)> {
+    hang_up_unwelcome(store.data_mut(), &socket)?;
+    let access = Access::<T, WasiSockets>::new(wasmtime::AsContextMut::as_context_mut(&mut store), T::sockets);
+    Ok((<WasiSockets as HostTcpSocketWithStore<T>>::receive(access, socket)?,))
+}
+
+/// The stream of accepted sockets does not say which listener they came to, so that is looked at before the first byte: one
+/// whose port is not open to its peer gives way to a socket without a connection, and the peer sees its own closed.
+fn hang_up_unwelcome<T: SocketsView>(data: &mut T, socket: &Resource<TcpSocket>) -> wasmtime::Result<()> {
+    if data.network().is_known(key(socket)) {
+        return Ok(());
+    }
+    let local = HostTcpSocket::get_local_address(&mut data.sockets(), again(socket)).map(SocketAddr::from);
+    let peer = HostTcpSocket::get_remote_address(&mut data.sockets(), again(socket)).map(SocketAddr::from);
+    let (Ok(local), Ok(peer)) = (local, peer) else { return Ok(()) };
+    if !data.network().welcomes(peer, local)
+        && let Ok(fresh) = HostTcpSocket::create(&mut data.sockets(), IpAddressFamily::Ipv4)
+    {
+        let sockets = data.sockets();
+        let fresh = sockets.table.delete(fresh)?;
+        *sockets.table.get_mut(socket)? = fresh;
+    }
+    Ok(())
 }
 
 fn local_address<T: SocketsView>(
