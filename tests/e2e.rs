@@ -23,6 +23,7 @@ mod e2e {
     mod command_line;
     mod corpus;
     mod exits;
+    mod files;
     mod guests;
     mod hostile;
     mod images;

@@ -172,7 +172,8 @@ fn source(volume: &WrittenVolume) -> Source {
     if let Some(docker) = &volume.docker_volume_configuration {
         return Source::Docker(docker.clone());
     }
-    let root = |written: &Option<String>| written.clone().unwrap_or_else(|| String::from("/"));
+    let root =
+        |written: &Option<String>| written.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| String::from("/"));
     if let Some(efs) = &volume.efs_volume_configuration {
         return Source::FileSystem(FileSystem {
             id: efs.file_system_id.clone(),
@@ -256,6 +257,84 @@ pub fn ephemeral_storage_gib(members: &serde_json::Map<String, Value>) -> Option
     members.get("ephemeralStorage")?.get("sizeInGiB")?.as_u64()
 }
 
+/// GiB of an EBS volume (its own limits).
+const LAUNCH_GIB: std::ops::RangeInclusive<u64> = 1..=16_384;
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenLaunch {
+    name: String,
+    #[serde(rename = "managedEBSVolume")]
+    managed: Option<WrittenManaged>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenManaged {
+    #[serde(rename = "sizeInGiB")]
+    size_gib: Option<u64>,
+    snapshot_id: Option<String>,
+    termination_policy: Termination,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Termination {
+    delete_on_termination: Option<bool>,
+}
+
+/// The volumes that a launch configures, from `volumeConfigurations` of its request; an error is for the caller. `uuid` names
+/// attachments, `volume_id` volumes.
+pub fn at_launch(
+    document: &TaskDocument,
+    configurations: Option<&Value>,
+    uuid: impl Fn() -> String,
+    volume_id: impl Fn() -> String,
+) -> Result<Vec<LaunchVolume>, String> {
+    let given: Vec<WrittenLaunch> = member(configurations);
+    let wanted: Vec<String> = volumes(document)
+        .into_iter()
+        .filter(|volume| volume.source == Source::AtLaunch)
+        .map(|volume| volume.name)
+        .collect();
+    if let Some(unknown) = given.iter().find(|given| !wanted.contains(&given.name)) {
+        return Err(format!(
+            "volumeConfigurations: the task definition has no volume '{}' that is configured at launch.",
+            unknown.name
+        ));
+    }
+    let volume = |name: String| {
+        let given = given.iter().find(|given| given.name == name).and_then(|given| given.managed.as_ref());
+        let given = given.ok_or_else(|| {
+            format!("volumeConfigurations: the volume '{name}' is configured at launch, and needs a managedEBSVolume.")
+        })?;
+        let size_gib = match (given.size_gib, &given.snapshot_id) {
+            (Some(size), _) if LAUNCH_GIB.contains(&size) => u32::try_from(size).unwrap_or(u32::MAX),
+            (Some(size), _) => {
+                return Err(format!(
+                    "volumeConfigurations: sizeInGiB: {size} must be between {} and {}.",
+                    LAUNCH_GIB.start(),
+                    LAUNCH_GIB.end()
+                ));
+            }
+            (None, None) => {
+                return Err(String::from("volumeConfigurations: either sizeInGiB or snapshotId must be specified."));
+            }
+            (None, Some(_)) => {
+                return Err(String::from("volumeConfigurations: there are no snapshots here; give sizeInGiB."));
+            }
+        };
+        Ok(LaunchVolume {
+            name,
+            size_gib,
+            volume_id: volume_id(),
+            attachment_id: uuid(),
+            delete_on_termination: given.termination_policy.delete_on_termination.unwrap_or(true),
+        })
+    };
+    wanted.into_iter().map(volume).collect()
+}
+
 /// What the metadata endpoint tells a container about its mounts.
 pub fn mounted(definition: &TaskDefinition, container: &ContainerDefinition) -> Vec<Mounted> {
     let volumes = volumes(&definition.document);
@@ -335,5 +414,26 @@ mod tests {
         assert_eq!(seen, [mount("u", "/w", false), mount("v", "/v", true)]);
         assert_eq!(tmpfs(b), [Tmpfs { path: String::from("/run"), size_mib: 8, read_only: true }]);
         assert_eq!(open_files_max(b), Some(64));
+    }
+
+    #[test]
+    fn what_is_configured_at_launch_is_configured_at_launch() {
+        let document =
+            document(json!({"containerDefinitions": [], "volumes": [{"name": "v", "configuredAtLaunch": true}]}));
+        let launch =
+            |given: Value| at_launch(&document, Some(&given), || String::from("uuid"), || String::from("vol-1"));
+        let given = |managed: Value| json!([{"name": "v", "managedEBSVolume": managed}]);
+        let volumes = launch(given(json!({"sizeInGiB": 10, "roleArn": "r"}))).unwrap();
+        assert_eq!((volumes[0].size_gib, volumes[0].delete_on_termination), (10, true));
+        for (wrong, why) in [
+            (json!([]), "needs a managedEBSVolume"),
+            (json!([{"name": "w"}]), "no volume 'w'"),
+            (given(json!({})), "either sizeInGiB or snapshotId"),
+            (given(json!({"snapshotId": "snap-1"})), "no snapshots"),
+            (given(json!({"sizeInGiB": 20_000})), "between 1 and 16384"),
+        ] {
+            let text = launch(wrong).unwrap_err();
+            assert!(text.contains(why), "{text}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::control::Ids;
 use crate::model::task::{LaunchType, NetworkInterface, ServiceMembership};
 use crate::model::task_definition::NetworkMode;
+use crate::model::volume::{self, LaunchVolume};
 use crate::model::{Deployment, NodeId, Service, Tag, Task, TaskDefinition, TaskId, Timestamp};
 
 pub fn new_task(
@@ -28,6 +29,7 @@ pub fn new_task(
         // What reserves does so on an instance, and there is one.
         requested_node: (deployment.launch_type != LaunchType::Fargate).then_some(node),
         interface: interface(ids, deployment, definition),
+        volumes: volumes(ids, service, definition),
         ..Task::wanted(id, service.cluster.clone(), definition, at, || ids.uuid())
     }
 }
@@ -43,6 +45,13 @@ fn tags(service: &Service, definition: &TaskDefinition) -> Vec<Tag> {
         tags.extend(managed.map(|(key, value)| Tag { key: String::from(key), value: Some(String::from(value)) }));
     }
     tags
+}
+
+/// The service's volumes, as far as this definition asks for them: what is missing fails the start of the task, and says so.
+fn volumes(ids: &Ids, service: &Service, definition: &TaskDefinition) -> Vec<LaunchVolume> {
+    let given = service.document.get("volumeConfigurations");
+    let volume_id = || ids.eni().replacen("eni", "vol", 1);
+    volume::at_launch(&definition.document, given, || ids.uuid(), volume_id).unwrap_or_default()
 }
 
 /// The interface of an `awsvpc` task. Its address comes with its placement.

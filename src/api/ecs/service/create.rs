@@ -43,6 +43,7 @@ pub fn create(
     };
     let launch = launch::launch(&cluster, &definition, &asked)?;
     launch::network(&definition, input.network_configuration.as_ref())?;
+    launch::volumes(cx, &definition, to_map(&input).get("volumeConfigurations"))?;
     let strategy = strategy(&input, &launch)?;
     let defaults = if strategy == SchedulingStrategy::Daemon { DAEMON_PERCENTS } else { REPLICA_PERCENTS };
     let (minimum_healthy_percent, maximum_percent) =

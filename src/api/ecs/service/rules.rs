@@ -91,13 +91,7 @@ pub fn without_effect(document: &serde_json::Map<String, serde_json::Value>) -> 
         document.get(parent).and_then(|value| value.get(member)).is_some_and(|value| value["enable"] == true)
     };
     let mut members = Vec::new();
-    for member in [
-        "serviceRegistries",
-        "placementConstraints",
-        "placementStrategy",
-        "volumeConfigurations",
-        "vpcLatticeConfigurations",
-    ] {
+    for member in ["serviceRegistries", "placementConstraints", "placementStrategy", "vpcLatticeConfigurations"] {
         if nested(member) {
             members.push(member);
         }

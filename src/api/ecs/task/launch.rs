@@ -1,6 +1,8 @@
 //! How something is to be launched: the launch type, the capacity provider, the platform and the network, told from the
 //! request, the cluster and the definition. Shared by tasks and services.
 
+use serde_json::Value;
+
 use crate::api::context::Context;
 use crate::api::ecs::reference::from_map;
 use crate::api::ecs::task_definition::capabilities;
@@ -8,6 +10,7 @@ use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::ecs as wire;
 use crate::model::task::{LaunchType, NetworkInterface};
 use crate::model::task_definition::NetworkMode;
+use crate::model::volume::{self, LaunchVolume};
 use crate::model::{Cluster, TaskDefinition};
 
 /// The newest platform version of Fargate for Linux, and what `LATEST` means.
@@ -119,6 +122,17 @@ pub fn network<'a>(
         )),
         (_, vpc) => Ok(vpc),
     }
+}
+
+/// The volumes that the launch configures.
+pub fn volumes(
+    cx: &Context,
+    definition: &TaskDefinition,
+    configurations: Option<&Value>,
+) -> Result<Vec<LaunchVolume>, ApiError> {
+    let volume_id = || format!("vol-0{}", cx.ids.hex16());
+    volume::at_launch(&definition.document, configurations, || cx.ids.uuid(), volume_id)
+        .map_err(ApiError::invalid_parameter)
 }
 
 /// The virtual network interface of a new `awsvpc` task. Its address comes with its placement.

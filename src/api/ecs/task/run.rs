@@ -33,6 +33,8 @@ struct Common<'a> {
     started_by: Option<&'a str>,
     tags: Vec<Tag>,
     enable_execute_command: bool,
+    /// `volumeConfigurations`, in the wire's form.
+    volumes: Option<Value>,
 }
 
 /// The members that both requests have under the same names; their types differ, so that a function would not do.
@@ -51,6 +53,7 @@ macro_rules! common {
                 $input.enable_ecs_managed_tags,
             )?,
             enable_execute_command: $input.enable_execute_command.unwrap_or(false),
+            volumes: to_map(&$input).remove("volumeConfigurations"),
             cluster: $cluster,
             definition: $definition,
             launch: $launch,
@@ -77,7 +80,7 @@ pub fn run(cx: &Context, view: &mut View, input: wire::RunTaskRequest) -> Result
     };
     let launch = launch::launch(&cluster, &definition, &asked)?;
     let common = common!(input, cluster, definition, launch);
-    check(&common)?;
+    check(cx, &common)?;
 
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());
     for _ in 0..count {
@@ -112,7 +115,7 @@ pub fn start(
     }
     let launch = Launch { launch_type: LaunchType::Ec2, capacity_provider: None, platform_version: None };
     let common = common!(input, cluster, definition, launch);
-    check(&common)?;
+    check(cx, &common)?;
     note_without_effect(cx, &to_map(&input));
 
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());
@@ -135,8 +138,7 @@ pub fn start(
 }
 
 /// Members that are taken and change nothing in this version.
-const WITHOUT_EFFECT: &[&str] =
-    &["enableExecuteCommand", "placementConstraints", "placementStrategy", "referenceId", "volumeConfigurations"];
+const WITHOUT_EFFECT: &[&str] = &["enableExecuteCommand", "placementConstraints", "placementStrategy", "referenceId"];
 
 fn note_without_effect(cx: &Context, input: &Map<String, Value>) {
     for member in WITHOUT_EFFECT {
@@ -148,7 +150,7 @@ fn note_without_effect(cx: &Context, input: &Map<String, Value>) {
     }
 }
 
-fn check(common: &Common<'_>) -> Result<(), ApiError> {
+fn check(cx: &Context, common: &Common<'_>) -> Result<(), ApiError> {
     if common.started_by.is_some_and(|text| text.chars().count() > STARTED_BY_CHARS_MAX) {
         return Err(ApiError::invalid_parameter(format!(
             "startedBy: at most {STARTED_BY_CHARS_MAX} characters are allowed."
@@ -157,6 +159,7 @@ fn check(common: &Common<'_>) -> Result<(), ApiError> {
     if common.group.is_some_and(|group| group.starts_with("service:")) {
         return Err(ApiError::invalid_parameter("group: a name that begins with 'service:' is reserved for services."));
     }
+    launch::volumes(cx, &common.definition, common.volumes.as_ref())?;
     let Some(overrides) = common.overrides else { return Ok(()) };
     check_size(common, overrides)?;
     let length = serde_json::to_string(overrides).map_or(0, |text| text.chars().count());
@@ -312,6 +315,8 @@ fn new_task(cx: &Context, view: &mut View, common: &Common<'_>, node: Option<Nod
         enable_execute_command: common.enable_execute_command,
         requested_node: node,
         interface: common.network.map(|vpc| launch::interface(cx, vpc)),
+        // They were checked before.
+        volumes: launch::volumes(cx, &common.definition, common.volumes.as_ref()).unwrap_or_default(),
         ..wanted
     };
     view.put(task.clone());

@@ -6,6 +6,7 @@ use crate::api::ecs::reference::from_map;
 use crate::api::ecs::tag;
 use crate::api::wire::ecs as wire;
 use crate::model::task::{LaunchType, NetworkBinding, NetworkInterface, TaskStatus};
+use crate::model::volume::LaunchVolume;
 use crate::model::{Arn, Container, ContainerDefinition, DesiredStatus, Task, TaskDefinition, Timestamp};
 use crate::store::{Key, View};
 
@@ -16,7 +17,13 @@ pub fn task(view: &mut View, task: &Task, with_tags: bool) -> wire::Task {
     let mut overrides: wire::TaskOverride = from_map(&task.overrides);
     fill_overrides(&mut overrides, task);
     wire::Task {
-        attachments: Some(task.interface.iter().map(|interface| attachment(task, interface)).collect()),
+        attachments: Some(
+            task.interface
+                .iter()
+                .map(|interface| attachment(task, interface))
+                .chain(task.volumes.iter().map(|volume| volume_attachment(task, volume)))
+                .collect(),
+        ),
         attributes: Some(vec![wire::Attribute {
             name: Some(String::from("ecs.cpu-architecture")),
             value: Some(String::from("x86_64")),
@@ -104,13 +111,6 @@ fn fill_overrides(overrides: &mut wire::TaskOverride, task: &Task) {
 }
 
 fn attachment(task: &Task, interface: &NetworkInterface) -> wire::Attachment {
-    let status = match task.last_status {
-        TaskStatus::Provisioning => "PRECREATED",
-        TaskStatus::Pending | TaskStatus::Activating => "ATTACHING",
-        TaskStatus::Running | TaskStatus::Deactivating | TaskStatus::Stopping => "ATTACHED",
-        TaskStatus::Deprovisioning => "DETACHING",
-        TaskStatus::Stopped => "DELETED",
-    };
     let mut details = vec![
         ("subnetId", interface.subnet_id.clone()),
         ("networkInterfaceId", interface.interface_id.clone()),
@@ -121,9 +121,30 @@ fn attachment(task: &Task, interface: &NetworkInterface) -> wire::Attachment {
         details.push(("privateDnsName", format!("ip-{dashed}.{}.compute.internal", task.scope.region)));
         details.push(("privateIPv4Address", address.to_string()));
     }
+    attached(task, "ElasticNetworkInterface", &interface.attachment_id, details)
+}
+
+fn volume_attachment(task: &Task, volume: &LaunchVolume) -> wire::Attachment {
+    let details = vec![
+        ("volumeId", volume.volume_id.clone()),
+        ("volumeName", volume.name.clone()),
+        ("sizeInGiB", volume.size_gib.to_string()),
+        ("deleteOnTermination", volume.delete_on_termination.to_string()),
+    ];
+    attached(task, "AmazonElasticBlockStorage", &volume.attachment_id, details)
+}
+
+fn attached(task: &Task, kind: &str, id: &str, details: Vec<(&str, String)>) -> wire::Attachment {
+    let status = match task.last_status {
+        TaskStatus::Provisioning => "PRECREATED",
+        TaskStatus::Pending | TaskStatus::Activating => "ATTACHING",
+        TaskStatus::Running | TaskStatus::Deactivating | TaskStatus::Stopping => "ATTACHED",
+        TaskStatus::Deprovisioning => "DETACHING",
+        TaskStatus::Stopped => "DELETED",
+    };
     wire::Attachment {
-        id: Some(interface.attachment_id.clone()),
-        r#type: Some(String::from("ElasticNetworkInterface")),
+        id: Some(id.to_owned()),
+        r#type: Some(kind.to_owned()),
         status: Some(String::from(status)),
         details: Some(
             details
