@@ -57,6 +57,8 @@ pub enum Held {
     GracePeriod { tasks: usize },
     /// So many starts, because its tasks end as fast as they start.
     TooFast { starts: usize, until: Timestamp },
+    /// So many stops, because the tasks are protected, the first of them until then.
+    Protected { stops: usize, until: Timestamp },
     /// So many starts, left to the next pass, because a pass is bounded.
     PassFull { starts: usize },
 }
@@ -71,6 +73,7 @@ impl fmt::Display for Held {
             Held::NotReplacedYet { tasks } => write!(f, "{tasks} stops: not replaced yet"),
             Held::GracePeriod { tasks } => write!(f, "{tasks} stops: grace period"),
             Held::TooFast { starts, until } => write!(f, "{starts} starts: too fast, until {until}"),
+            Held::Protected { stops, until } => write!(f, "{stops} stops: protected until {until}"),
             Held::PassFull { starts } => write!(f, "{starts} starts: pass full"),
         }
     }

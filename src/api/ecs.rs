@@ -33,6 +33,8 @@ pub fn operations() -> BTreeMap<&'static str, Operation> {
         ("DescribeTasks", operation(task::describe)),
         ("ListTasks", operation(task::list)),
         ("StopTask", operation(task::stop)),
+        ("GetTaskProtection", operation(task::protection::get)),
+        ("UpdateTaskProtection", operation(task::protection::update)),
         ("CreateService", operation(service::create)),
         ("UpdateService", operation(service::update)),
         ("DescribeServices", operation(service::describe)),

@@ -100,6 +100,7 @@ fn container_spec(
     spec.ports = if spec.has_network { ports::of(container)? } else { Vec::new() };
     spec.host_ports = if spec.has_network { ports::on_host(definition, container) } else { Vec::new() };
     spec.keep_instances = container.keeps_instances();
+    spec.interactive = container.other.get("interactive").and_then(Value::as_bool).unwrap_or(false);
     spec.stop_timeout = container.stop_timeout.map_or(STOP_TIMEOUT, |seconds| Duration::from_secs(u64::from(seconds)));
     Ok(spec)
 }

@@ -41,7 +41,7 @@ const TASK: &[Row] = &[
     ("requiresCompatibilities", Honoured, ""),
     ("tags", Honoured, ""),
     ("runtimePlatform", Mapped, "WebAssembly runs on every Linux platform"),
-    ("taskRoleArn", WithoutEffect, "tasks get no credentials yet"),
+    ("taskRoleArn", Mapped, "credentials that this server's own API accepts, from the credentials endpoint"),
     ("executionRoleArn", WithoutEffect, "nothing is pulled from AWS"),
     ("volumes", Mapped, "scratch, Docker volumes with the driver local, and what the operator's configuration allows: host paths, EFS, S3 Files"),
     ("ephemeralStorage", Honoured, "watched by usage; a task over it ends"),
@@ -50,7 +50,7 @@ const TASK: &[Row] = &[
     ("ipcMode", WithoutEffect, "there is nothing to share"),
     ("proxyConfiguration", WithoutEffect, "App Mesh is not there"),
     ("inferenceAccelerators", WithoutEffect, "there are no accelerators"),
-    ("enableFaultInjection", WithoutEffect, "faults cannot be injected yet"),
+    ("enableFaultInjection", WithoutEffect, "the fault endpoints say that it is not enabled"),
 ];
 
 /// Members of a container definition.
@@ -69,7 +69,7 @@ const CONTAINER: &[Row] = &[
     ("stopTimeout", Honoured, "seconds until a guest that does not end is cut off"),
     ("dockerLabels", Honoured, "coracle.instances.keep: true keeps a handler's instances between requests"),
     ("logConfiguration", Mapped, "read the lines with `coracle logs`"),
-    ("interactive", WithoutEffect, "standard input is empty"),
+    ("interactive", Mapped, "standard input stays open, and empty, until the stop"),
     ("pseudoTerminal", WithoutEffect, "there is no terminal"),
     ("repositoryCredentials", WithoutEffect, "nothing is pulled from a registry yet"),
     ("links", Honoured, "all containers of a task know each other by name"),

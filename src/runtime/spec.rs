@@ -57,6 +57,8 @@ pub struct ContainerSpec {
     pub names: Names,
     /// Handlers: serve the next request with the same instance.
     pub keep_instances: bool,
+    /// Programs: standard input stays open until the stop, instead of being empty.
+    pub interactive: bool,
     /// It starts only when it is ordered to, instead of by itself once the images are there.
     pub waits: bool,
     /// From the polite stop to the cut.
@@ -83,6 +85,7 @@ impl ContainerSpec {
             has_network: true,
             names: Names::default(),
             keep_instances: false,
+            interactive: false,
             waits: false,
             stop_timeout: STOP_TIMEOUT_DEFAULT,
             fuel: None,

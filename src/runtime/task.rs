@@ -275,6 +275,7 @@ impl Life {
             engine: self.node.engines.get(image.engine).clone(),
             cpu: self.meters(&container.name).cpu.clone(),
             stop_timeout: container.stop_timeout,
+            interactive: container.interactive,
             sandbox,
             image,
             permit,

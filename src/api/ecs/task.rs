@@ -12,6 +12,7 @@ use crate::model::{DesiredStatus, Task};
 use crate::store::{Key, View};
 
 pub mod launch;
+pub mod protection;
 pub mod run;
 pub mod show;
 

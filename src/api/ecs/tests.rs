@@ -59,6 +59,45 @@ fn service(count: i32) -> Value {
 }
 
 #[test]
+fn a_task_of_a_service_is_protected_for_a_time() {
+    let mut api = Api::new();
+    api.register();
+    api.ok(service::create, service(1));
+    let alone =
+        api.ok(task::run, json!({"taskDefinition": "web", "launchType": "FARGATE", "networkConfiguration": network()}));
+    let alone = alone["tasks"][0]["taskArn"].as_str().unwrap().to_owned();
+    let id = alone.rsplit('/').next().unwrap().parse().unwrap();
+    let refused = api.ok(
+        task::protection::update,
+        json!({"cluster": "default", "tasks": [alone, format!("{:032x}", 7)], "protectionEnabled": true}),
+    );
+    let reasons: Vec<_> = refused["failures"].as_array().unwrap().iter().map(|failure| &failure["reason"]).collect();
+    assert_eq!(reasons, ["TASK_NOT_VALID", "MISSING"]);
+
+    let of = api.view.get::<crate::model::Service>(&crate::store::Key::service(
+        &api.cx.scope,
+        &"default".parse().unwrap(),
+        "web",
+    ));
+    let deployment = of.unwrap().deployments[0].id.clone();
+    let key = crate::store::Key::task(&api.cx.scope, &"default".parse().unwrap(), id);
+    let mut member = crate::model::Task::clone(&api.view.get(&key).unwrap());
+    member.service = Some(crate::model::task::ServiceMembership { service: String::from("web"), deployment });
+    api.view.put(member);
+    let ask = |minutes: i32| json!({"cluster": "default", "tasks": [alone], "protectionEnabled": true, "expiresInMinutes": minutes});
+    let answer = api.ok(task::protection::update, ask(5));
+    assert_eq!(answer["protectedTasks"][0]["expirationDate"], 301.0);
+    let shown = api.ok(task::protection::get, json!({"cluster": "default", "tasks": [alone]}));
+    assert_eq!(shown["protectedTasks"], answer["protectedTasks"]);
+    assert_eq!(api.refused(task::protection::update, ask(0)).0, ErrorKind::InvalidParameter);
+    assert_eq!(api.refused(task::protection::update, ask(2881)).0, ErrorKind::InvalidParameter);
+    let off = json!({"cluster": "default", "tasks": [alone], "protectionEnabled": false});
+    let answer = api.ok(task::protection::update, off);
+    assert_eq!(answer["protectedTasks"][0]["protectionEnabled"], false);
+    assert!(answer["protectedTasks"][0].get("expirationDate").is_none_or(Value::is_null));
+}
+
+#[test]
 fn a_cluster_is_there_by_name_until_it_is_deleted() {
     let mut api = Api::new();
     let first = api.ok(cluster::create, json!({"clusterName": "c"}));

@@ -74,6 +74,23 @@ pub fn stuck_by_configuration() -> String {
     )
 }
 
+/// Scaling in, fewer tasks were stopped than should be. Without the prefix of the others: the deployment is within it.
+pub fn unable_to_scale_in(service: &Service, deployment: &str, protected: usize) -> String {
+    format!(
+        "(service {}, taskSet {deployment}) was unable to scale in due to (reason {protected} tasks under protection)",
+        service.name
+    )
+}
+
+/// The same for what a newer deployment replaces.
+pub fn unable_to_replace(service: &Service, deployment: &str, protected: usize) -> String {
+    format!(
+        "(service {}) was unable to reach steady state because (taskSet {deployment}) was unable to scale in due to \
+         (reason {protected} tasks under protection)",
+        service.name
+    )
+}
+
 pub fn unhealthy(task: TaskId, port: u16, target_group_arn: &str, reason: &str) -> String {
     format!("(task {task}) (port {port}) is unhealthy in (target-group {target_group_arn}) due to (reason {reason})")
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::model::service::Throttle;
 use crate::model::task::StopCode;
-use crate::model::{Task, TaskId, Timestamp};
+use crate::model::{Service, Task, TaskId, Timestamp};
 use crate::plan::service::standing::{Sorted, Standing};
 use crate::plan::service::{Action, Observed, PASS_STARTS_MAX, PASS_STOPS_MAX, Room, events};
 use crate::plan::{Held, Plan};
@@ -18,6 +18,9 @@ use crate::plan::{Held, Plan};
 const PACE_PERIOD: Duration = Duration::from_secs(1);
 /// Crashes of a small service that are made good at once, in each period.
 const PACE_SPARE: usize = 10;
+
+/// Among so many of the newest events one that says the same is not repeated.
+const EVENTS_LOOKED_AT: usize = 20;
 
 /// What this pass stops.
 #[derive(Debug, Default)]
@@ -62,6 +65,14 @@ fn stop_surplus(plan: &mut Plan<Action>, observed: &Observed<'_>, sorted: &Sorte
     let newest_first = |task: &&Task| (Reverse(task.created_at), Reverse(task.id));
     starting.sort_by_key(|task| (task.last_status, newest_first(task)));
     serving.sort_by_key(newest_first);
+    let surplus = spare_protected(
+        plan,
+        observed,
+        sorted,
+        surplus,
+        &mut [&mut starting, &mut serving],
+        &events::unable_to_scale_in,
+    );
     let starting_stops = surplus.min(starting.len());
     for task in starting.into_iter().take(starting_stops) {
         stops.starting += usize::from(stop(plan, observed, stops, task, Why::Scaling));
@@ -69,6 +80,38 @@ fn stop_surplus(plan: &mut Plan<Action>, observed: &Observed<'_>, sorted: &Sorte
     for task in serving.into_iter().take(surplus - starting_stops) {
         stops.serving += usize::from(stop(plan, observed, stops, task, Why::Scaling));
     }
+}
+
+/// Takes what is protected out of the `candidates`, and says how many of the `wanted` stops are left. Where protection
+/// prevents one, that is held until the first protection ends, and the service says so.
+fn spare_protected(
+    plan: &mut Plan<Action>,
+    observed: &Observed<'_>,
+    sorted: &Sorted<'_>,
+    wanted: usize,
+    candidates: &mut [&mut Vec<&Task>],
+    event: &dyn Fn(&Service, &str, usize) -> String,
+) -> usize {
+    let protected = |task: &&&Task| sorted.is_protected(task);
+    let spared: Vec<&Task> = candidates.iter().flat_map(|tasks| tasks.iter().filter(protected).copied()).collect();
+    for tasks in candidates.iter_mut() {
+        tasks.retain(|task| !sorted.is_protected(task));
+    }
+    let possible = wanted.min(candidates.iter().map(|tasks| tasks.len()).sum());
+    let until = spared.iter().filter_map(|task| sorted.protected.get(&task.id)).min();
+    if let (Some(until), Some(first)) = (until, spared.first())
+        && possible < wanted
+    {
+        plan.held.push(Held::Protected { stops: wanted - possible, until: *until });
+        plan.wake_at(*until);
+        let deployment = first.service.as_ref().map_or("", |membership| membership.deployment.as_str());
+        let message = event(observed.service, deployment, spared.len());
+        // Said once: several causes may alternate, and a pass that says something wakes the next.
+        if !observed.service.events.iter().take(EVENTS_LOOKED_AT).any(|recent| recent.message == message) {
+            plan.actions.push(Action::Record { message });
+        }
+    }
+    possible
 }
 
 /// An unhealthy task goes once a healthy one stands in for it, or at once where there is no room to start that one.
@@ -94,7 +137,10 @@ fn stop_outdated(plan: &mut Plan<Action>, observed: &Observed<'_>, sorted: &Sort
     for (task, standing) in &outdated.failed {
         stop(plan, observed, stops, task, Why::Unhealthy(standing));
     }
-    for task in &outdated.starting {
+    let mut starting = outdated.starting.clone();
+    let starting_stops = starting.len();
+    spare_protected(plan, observed, sorted, starting_stops, &mut [&mut starting], &events::unable_to_replace);
+    for task in starting {
         stop(plan, observed, stops, task, Why::Scaling);
     }
     let serving_current = sorted.current.serving.len() - stops.serving;
@@ -106,10 +152,13 @@ fn stop_outdated(plan: &mut Plan<Action>, observed: &Observed<'_>, sorted: &Sort
     let allowed_stops = wanted_stops.min(healthy.saturating_sub(sorted.minimum));
     let mut oldest_first = outdated.serving.clone();
     oldest_first.sort_by_key(|task| (task.created_at, task.id));
-    for task in oldest_first.into_iter().take(allowed_stops) {
+    let stop_count =
+        spare_protected(plan, observed, sorted, allowed_stops, &mut [&mut oldest_first], &events::unable_to_replace);
+    // What protection keeps, the minimum does not.
+    let kept = oldest_first.len() - stop_count;
+    for task in oldest_first.into_iter().take(stop_count) {
         stop(plan, observed, stops, task, Why::Scaling);
     }
-    let kept = outdated.serving.len() - allowed_stops;
     if kept > 0 {
         plan.held.push(Held::HealthyMinimum { stops: kept });
     }

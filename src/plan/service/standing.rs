@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::service::SchedulingStrategy;
-use crate::model::{DesiredStatus, Service, ServiceStatus, Task, TaskStatus, Timestamp};
+use crate::model::{DesiredStatus, Service, ServiceStatus, Task, TaskId, TaskStatus, Timestamp};
 use crate::plan::service::{Observed, TaskHealth};
 
 /// Where a task stands in its service.
@@ -76,6 +76,8 @@ pub(super) struct Sorted<'a> {
     pub leaving: usize,
     /// Tasks that are not gone yet, by deployment.
     pub present: BTreeMap<&'a str, usize>,
+    /// Those that neither scaling in nor a deployment may stop, and until when.
+    pub protected: BTreeMap<TaskId, Timestamp>,
     pub in_grace: usize,
     pub grace_ends_at: Option<Timestamp>,
 }
@@ -114,6 +116,13 @@ impl<'a> Sorted<'a> {
         let deployment = task.service.as_ref().map_or("", |membership| membership.deployment.as_str());
         *self.present.entry(deployment).or_default() += 1;
         let side = if primary == Some(deployment) { &mut self.current } else { &mut self.outdated };
+        // Protection is from the service, not from its end: whoever deletes that means all of it. What failed is replaced.
+        if service.status == ServiceStatus::Active
+            && matches!(standing, Standing::Serving | Standing::Starting)
+            && let Some(until) = task.protected_until(now)
+        {
+            self.protected.insert(task.id, until);
+        }
         match standing {
             Standing::Gone => {}
             Standing::Leaving => self.leaving += 1,
@@ -128,6 +137,10 @@ impl<'a> Sorted<'a> {
                 }
             }
         }
+    }
+
+    pub fn is_protected(&self, task: &Task) -> bool {
+        self.protected.contains_key(&task.id)
     }
 
     pub fn live(&self) -> usize {

@@ -1,6 +1,6 @@
 //! Scenes: one letter for each task, oldest first. H healthy, s starting, X unhealthy past its grace, g unhealthy within
 //! it, L leaving, D ended before it ran, E ended after it ran; O, o and Z are healthy, starting and failed of the old
-//! revision, l is leaving of it.
+//! revision, l is leaving of it. P is healthy and protected, Q too, of the old revision.
 
 pub(crate) mod scene;
 
@@ -10,7 +10,7 @@ use super::*;
 use crate::model::TaskStatus;
 use crate::model::service::ServiceEvent;
 use crate::plan::Held;
-use scene::{NOW, Scene, drawn, task};
+use scene::{NOW, PROTECTED_UNTIL, Scene, drawn, task};
 
 /// With both deployments on record; without `remove old`, which nearly every scene would end with.
 fn check(desired: u32, tasks: &str, expected: &str) {
@@ -48,6 +48,60 @@ fn replaces_a_failed_task_before_it_stops_it() {
 fn stops_a_failed_task_first_where_the_maximum_leaves_no_room() {
     check_with(3, "HHX", 100, 100, "stop 2 (unhealthy), start 1");
     check_with(3, "HXX", 50, 100, "stop 1 (unhealthy), stop 2 (unhealthy), start 2");
+}
+
+#[test]
+fn what_is_protected_is_not_scaled_in() {
+    let until = PROTECTED_UNTIL;
+    check(1, "PH", "stop 1 (scaling)");
+    check(1, "PPH", &format!("stop 2 (scaling), held: 1 stops: protected until {until}"));
+    check(0, "Ps", &format!("stop 1 (scaling), held: 1 stops: protected until {until}"));
+    let plan = Scene::new(0, "P").plan();
+    assert_eq!(plan.wake_at, Some(until));
+}
+
+#[test]
+fn a_deployment_waits_for_what_is_protected() {
+    let held = format!("held: 1 stops: protected until {PROTECTED_UNTIL}");
+    check(2, "QO", "start 2, held: 1 stops: healthy minimum");
+    check(2, "QOHH", &format!("stop 1 (scaling), {held}"));
+    check(2, "QHH", &held);
+    // It counts among the tasks that there may be at most.
+    check_with(1, "Q", 0, 100, &format!("{held}, held: 1 starts: running maximum"));
+    check_with(2, "QO", 50, 100, "stop 1 (scaling), start 1");
+}
+
+#[test]
+fn protection_is_said_once_and_ends_by_itself() {
+    let mut scene = Scene::new(0, "P");
+    scene.service.deployments.truncate(1);
+    let said = |plan: &Plan<Action>| {
+        plan.actions
+            .iter()
+            .any(|action| matches!(action, Action::Record { message } if message.ends_with("protection)")))
+    };
+    let plan = scene.plan();
+    assert!(said(&plan));
+    scene.execute(&plan);
+    assert!(scene.plan().is_empty());
+    let mut task = Task::clone(&scene.tasks[0]);
+    task.protection = Some(crate::model::Protection { expires_at: NOW });
+    scene.tasks[0] = Arc::new(task);
+    assert_eq!(drawn(&scene.plan()), "stop 0 (scaling)");
+}
+
+#[test]
+fn what_is_protected_ends_with_its_service_and_with_its_health() {
+    let mut scene = Scene::new(0, "P");
+    scene.service.deployments.truncate(1);
+    scene.service.status = ServiceStatus::Draining;
+    assert_eq!(drawn(&scene.plan()), "stop 0 (scaling)");
+    let mut scene = Scene::new(1, "XH");
+    let mut task = Task::clone(&scene.tasks[0]);
+    task.protection = Some(crate::model::Protection { expires_at: PROTECTED_UNTIL });
+    scene.tasks[0] = Arc::new(task);
+    scene.service.deployments.truncate(1);
+    assert_eq!(drawn(&scene.plan()), "stop 0 (unhealthy)");
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct Program {
     pub permit: Permit,
     pub cpu: ContainerCpu,
     pub stop_timeout: Duration,
+    /// Its standard input stays open until the stop.
+    pub interactive: bool,
 }
 
 impl Program {
@@ -71,8 +73,9 @@ impl Program {
     }
 
     async fn call(self, stop: CancellationToken) -> Exit {
-        let Program { sandbox, image, engine, permit, .. } = self;
-        let instance = Instance::new(&sandbox, &engine, &image.code, Stdin::UntilStop(stop), permit, None).await;
+        let Program { sandbox, image, engine, permit, interactive, .. } = self;
+        let stdin = if interactive { Stdin::UntilStop(stop) } else { Stdin::Ended };
+        let instance = Instance::new(&sandbox, &engine, &image.code, stdin, permit, None).await;
         let failed = match instance {
             Ok(mut instance) => match run(&mut instance).await {
                 Ok(code) => return Exit::Returned { code },

@@ -1,4 +1,5 @@
-//! Standard output and error of guests become lines of a log; standard input is empty, and ends when the task stops.
+//! Standard output and error of guests become lines of a log; standard input is empty, and has ended or,
+//! for a program that is interactive, ends when it is asked to stop.
 
 use std::io;
 use std::pin::Pin;

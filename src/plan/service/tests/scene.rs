@@ -2,10 +2,12 @@
 
 use crate::model::service::{Deployment, SchedulingStrategy, ServiceLoadBalancer};
 use crate::model::task::{LaunchType, ServiceMembership};
-use crate::model::{DesiredStatus, TaskStatus};
+use crate::model::{DesiredStatus, Protection, TaskStatus};
 use crate::plan::service::*;
 
 pub(crate) const NOW: Timestamp = Timestamp(10_000_000);
+/// When the protection of P and Q ends.
+pub(crate) const PROTECTED_UNTIL: Timestamp = Timestamp(11_000_000);
 pub(crate) const GROUP: &str = "arn:tg";
 
 pub(crate) fn deployment(id: &str, revision: u32, state: RolloutState) -> Deployment {
@@ -127,12 +129,18 @@ impl Scene {
     }
 
     pub(crate) fn add(&mut self, id: u128, letter: char) {
-        let mut task = task(id, if "OoZl".contains(letter) { "old" } else { "new" });
+        let mut task = task(id, if "OoZlQ".contains(letter) { "old" } else { "new" });
         let ran = Timestamp(id as i64 + 1);
         let unhealthy =
             || TaskHealth::Unhealthy { target_group_arn: String::from(GROUP), port: 80, reason: String::from("503") };
         match letter {
             's' | 'o' => {}
+            'P' | 'Q' => {
+                task.last_status = TaskStatus::Running;
+                task.started_at = Some(ran);
+                task.protection = Some(Protection { expires_at: PROTECTED_UNTIL });
+                self.health.insert(task.id, TaskHealth::Healthy);
+            }
             'H' | 'O' | 'X' | 'Z' | 'g' => {
                 task.last_status = TaskStatus::Running;
                 task.started_at = Some(if letter == 'g' { NOW } else { ran });
