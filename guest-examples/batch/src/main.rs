@@ -13,7 +13,7 @@ use guest::process;
 /// Waited between rounds of `loop` where no step sleeps: a loop must not become a spin by omission (that is `hog spin`).
 const LOOP_PAUSE: Duration = Duration::from_secs(1);
 
-const USAGE: &str = "steps: print TEXT, err TEXT, env NAME, lines N, sleep MS, exit CODE (0 to 255), loop";
+const USAGE: &str = "steps: print TEXT, err TEXT, env NAME, lines N, sleep MS, input (to its end), exit CODE (0 to 255), loop";
 
 #[derive(Debug, PartialEq)]
 enum Step {
@@ -22,6 +22,8 @@ enum Step {
     Env(String),
     Lines(u64),
     Sleep(Duration),
+    /// Reads standard input to its end, and says how much there was.
+    Input,
     Exit(u8),
     /// From the beginning again, for ever.
     Loop,
@@ -57,6 +59,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Vec<Step>, Strin
             "env" => Step::Env(value()?),
             "lines" => Step::Lines(number(&word, &value()?)?),
             "sleep" => Step::Sleep(Duration::from_millis(number(&word, &value()?)?)),
+            "input" => Step::Input,
             "exit" => Step::Exit(number(&word, &value()?)?),
             "loop" => Step::Loop,
             _ => return Err(format!("`{word}` is no step")),
@@ -80,6 +83,10 @@ fn run(step: &Step) {
         },
         Step::Lines(count) => print_lines(*count),
         Step::Sleep(time) => thread::sleep(*time),
+        Step::Input => match std::io::copy(&mut std::io::stdin(), &mut std::io::sink()) {
+            Ok(bytes) => println!("input ended after {bytes} bytes"),
+            Err(error) => println!("input failed: {error}"),
+        },
         Step::Exit(code) => process::exit(*code),
         Step::Loop => unreachable!("main handles it, because it moves the position"),
     }

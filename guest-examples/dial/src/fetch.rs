@@ -9,7 +9,7 @@ const TIMEOUT_NS: u64 = 20_000_000_000;
 const CHUNK_BYTES: u64 = 64 * 1024;
 
 /// The status and the body, or the error code of `wasi:http`.
-pub fn fetch(url: &str, body: Option<&str>) -> Result<String, String> {
+pub fn fetch(url: &str, method: Method, body: Option<&str>) -> Result<String, String> {
     let (scheme, rest) = url.split_once("://").ok_or("a URL begins with its scheme")?;
     let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
     let (authority, path) = match rest.find('/') {
@@ -17,7 +17,6 @@ pub fn fetch(url: &str, body: Option<&str>) -> Result<String, String> {
         None => (rest, "/"),
     };
     let request = OutgoingRequest::new(Fields::new());
-    let method = if body.is_some() { Method::Post } else { Method::Get };
     request.set_method(&method).map_err(|()| "method refused")?;
     request.set_scheme(Some(&scheme)).map_err(|()| "scheme refused")?;
     request.set_authority(Some(authority)).map_err(|()| "authority refused")?;

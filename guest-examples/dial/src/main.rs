@@ -10,14 +10,17 @@ use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use wasip2::http::types::Method;
+
 const USAGE: &str = "dial: steps are `connect HOST:PORT TEXT`, `send HOST:PORT TEXT`, `lookup NAME`, `get URL`, \
-                     `post URL TEXT`, `bind PORT HOST:PORT TEXT` (send from that port), `accept PORT`, `sleep MS`";
+                     `post URL TEXT`, `put URL TEXT`, `bind PORT HOST:PORT TEXT` (send from that port), `accept PORT`, `sleep MS`; \
+                     `${NAME}` in a word is that variable of the environment";
 
 /// Longer answers are cut: a line of the log is for people.
 const ANSWER_BYTES_MAX: u64 = 4096;
 
 fn main() -> ExitCode {
-    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<String> = env::args().skip(1).map(|word| expanded(&word)).collect();
     let mut words = words.iter().map(String::as_str);
     let mut failed = words.len() == 0;
     while let Some(verb) = words.next() {
@@ -45,11 +48,15 @@ fn main() -> ExitCode {
             }
             "get" => {
                 let url = word();
-                (format!("get {url}"), fetch::fetch(url, None))
+                (format!("get {url}"), fetch::fetch(url, Method::Get, None))
             }
             "post" => {
                 let url = word();
-                (format!("post {url}"), fetch::fetch(url, Some(word())))
+                (format!("post {url}"), fetch::fetch(url, Method::Post, Some(word())))
+            }
+            "put" => {
+                let url = word();
+                (format!("put {url}"), fetch::fetch(url, Method::Put, Some(word())))
             }
             "sleep" => {
                 std::thread::sleep(Duration::from_millis(word().parse().unwrap_or(0)));
@@ -69,6 +76,19 @@ fn main() -> ExitCode {
         }
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// The word with its `${NAME}` replaced: there is no shell that could do it.
+fn expanded(word: &str) -> String {
+    let mut expanded = String::new();
+    let mut rest = word;
+    while let Some((before, after)) = rest.split_once("${") {
+        let Some((name, after)) = after.split_once('}') else { break };
+        expanded.push_str(before);
+        expanded.push_str(&env::var(name).unwrap_or_default());
+        rest = after;
+    }
+    expanded + rest
 }
 
 fn said(error: io::Error) -> String {
