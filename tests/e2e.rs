@@ -17,6 +17,7 @@ mod e2e {
     mod wait;
 
     // The journeys.
+    mod agent;
     mod aws_cli;
     mod balancer;
     mod boto3;

@@ -42,9 +42,14 @@ async fn run_aws(server: &Server, words: &[&str]) -> Output {
 
 /// Runs a script of `tests/e2e` with the project's python; it must succeed.
 pub async fn python(server: &Server, script: &str) {
+    python_with(server, script, &[]).await;
+}
+
+/// As `python`, with arguments after the server's endpoint.
+pub async fn python_with(server: &Server, script: &str, arguments: &[&str]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e").join(script);
     let mut command = with_credentials(venv("python"));
-    command.arg(path).arg(server.endpoint());
+    command.arg(path).arg(server.endpoint()).args(arguments);
     let output = bounded("the script", command.output()).await.unwrap();
     assert!(output.status.success(), "{script}:\n{}{}", text(&output.stdout), text(&output.stderr));
 }
