@@ -68,7 +68,7 @@ fn a_deployment_waits_for_what_is_protected() {
     check(2, "QHH", &held);
     // It counts among the tasks that there may be at most.
     check_with(1, "Q", 0, 100, &format!("{held}, held: 1 starts: running maximum"));
-    check_with(2, "QO", 50, 100, "stop 1 (scaling), start 1");
+    check_with(2, "QO", 50, 100, "stop 1 (scaling), start 1, held: 1 starts: running maximum");
 }
 
 #[test]
