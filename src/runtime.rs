@@ -203,7 +203,9 @@ impl Runtime {
     /// What tasks hold of the node's memory. The process is asked only where they were given enough for it to matter.
     pub fn memory_use(&self) -> MemoryUse {
         let (budget_bytes, held_bytes) = (self.node.memory_bytes, self.node.memory.held());
-        let resident_bytes = if held_bytes > budget_bytes / 2 { resident() } else { held_bytes };
+        // What workers have is not this process's; there what was given counts alone.
+        let is_here = self.node.isolate.is_none();
+        let resident_bytes = if is_here && held_bytes > budget_bytes / 2 { resident() } else { held_bytes };
         MemoryUse { budget_bytes, held_bytes, resident_bytes }
     }
 

@@ -48,6 +48,9 @@ pub const POOL_WEIGHT_MAX: u32 = 4;
 pub const CORE_INSTANCES_PER_PERMIT: u32 = 4;
 /// A store of WASI 0.3 runs each of its tasks on a stack of its own.
 pub const STACKS_PER_CONCURRENT_PERMIT: u32 = 4;
+/// Elements of a pooled table: the largest of the toolchains have some thousands. An image that begins with more runs on
+/// demand; a growth beyond it fails as the end of a memory does.
+pub const POOL_TABLE_ELEMENTS: usize = 20_000;
 /// What stays resident of a reset memory and table. Only with `PAGEMAP_SCAN`: without it the whole range is cleared
 /// by hand each time, which is slower than giving it back (50 us instead of 20, measured).
 const MEMORY_KEEP_RESIDENT_BYTES: usize = 1 << 20;
@@ -113,6 +116,7 @@ fn pool(instances: u32, stacks: u32, pagemap_scan: bool) -> InstanceAllocationSt
         .max_memories_per_component(POOL_WEIGHT_MAX)
         .max_core_instances_per_component(POOL_WEIGHT_MAX * CORE_INSTANCES_PER_PERMIT)
         .max_tables_per_component(POOL_WEIGHT_MAX * CORE_INSTANCES_PER_PERMIT)
+        .table_elements(POOL_TABLE_ELEMENTS)
         // Each would reserve 4 GiB. What uses one runs on demand (`image::inspect` finds it).
         .total_gc_heaps(1)
         // Memory protection keys stay out (wasmtime's feature is not compiled in): they would put tenants side by side
@@ -159,6 +163,8 @@ impl Hasher for Sha256Hasher {
 
 #[cfg(test)]
 mod tests {
+    use wasmtime::{Instance, Memory, Module, Ref, Store, Table, TypedFunc};
+
     use super::*;
 
     #[test]
@@ -168,41 +174,83 @@ mod tests {
         assert!(!no_swap(heading + "/swapfile file 2097148 0 -2\n"));
     }
 
-    /// `(module (memory (export "m") PAGES))`
-    fn module_with_memory(engine: &Engine, pages: u8) -> wasmtime::Module {
-        let mut bytes = b"\0asm\x01\0\0\0".to_vec();
-        bytes.extend([0x05, 0x03, 0x01, 0x00, pages]);
-        bytes.extend([0x07, 0x05, 0x01, 0x01, b'm', 0x02, 0x00]);
-        wasmtime::Module::new(engine, bytes).unwrap()
+    /// `(module (table (export "t") 10 funcref) (memory (export "m") PAGES) (func (export "f") unreachable))`
+    fn module_of_tenant(engine: &Engine, pages: u8) -> Module {
+        let sections: [&[u8]; 7] = [
+            b"\0asm\x01\0\0\0",
+            b"\x01\x04\x01\x60\0\0",
+            b"\x03\x02\x01\0",
+            b"\x04\x04\x01\x70\0\x0a",
+            &[0x05, 0x03, 0x01, 0x00, pages],
+            b"\x07\x0d\x03\x01t\x01\0\x01m\x02\0\x01f\0\0",
+            b"\x0a\x05\x01\x03\0\0\x0b",
+        ];
+        Module::new(engine, sections.concat()).unwrap()
     }
 
-    fn tenant(module: &wasmtime::Module) -> (wasmtime::Store<()>, wasmtime::Memory) {
-        let mut store = wasmtime::Store::new(module.engine(), ());
-        let instance = wasmtime::Instance::new(&mut store, module, &[]).unwrap();
+    struct Tenant {
+        store: Store<()>,
+        memory: Memory,
+        table: Table,
+        trap: TypedFunc<(), ()>,
+    }
+
+    fn tenant(module: &Module) -> Tenant {
+        let mut store = Store::new(module.engine(), ());
+        store.set_fuel(1_000_000).unwrap();
+        let instance = Instance::new(&mut store, module, &[]).unwrap();
         let memory = instance.get_memory(&mut store, "m").unwrap();
-        (store, memory)
+        let table = instance.get_table(&mut store, "t").unwrap();
+        let trap = instance.get_typed_func(&mut store, "f").unwrap();
+        Tenant { store, memory, table, trap }
+    }
+
+    impl Tenant {
+        /// Leaves its mark on all that it can write to, in more than what stays resident, and maybe ends badly.
+        fn stain(&mut self, traps: bool) {
+            let Tenant { store, memory, table, trap } = self;
+            memory.data_mut(&mut *store).fill(0xa5);
+            memory.grow(&mut *store, 30).unwrap();
+            memory.data_mut(&mut *store).fill(0xa5);
+            table.grow(&mut *store, 15_000, Ref::Func(None)).unwrap();
+            let length = table.size(&*store);
+            table.fill(&mut *store, 0, Ref::Func(Some(*trap.func())), length).unwrap();
+            if traps {
+                assert!(trap.call(&mut *store, ()).is_err());
+            }
+        }
+
+        fn finds_nothing(&mut self) {
+            let Tenant { store, memory, table, .. } = self;
+            for grown in [false, true] {
+                if grown {
+                    memory.grow(&mut *store, 23).unwrap();
+                    table.grow(&mut *store, 12_000, Ref::Func(None)).unwrap();
+                }
+                assert!(memory.data(&*store).iter().all(|byte| *byte == 0));
+                let length = table.size(&*store);
+                let is_null = |element| matches!(table.get(&mut *store, element), Some(Ref::Func(None)));
+                assert!((0..length).all(is_null));
+            }
+        }
     }
 
     #[test]
     fn one_tenant_finds_nothing_of_another() {
-        let engines = Engines::new(&Capacity::of_instances(16)).unwrap();
-        let engine = engines.get(EngineKind::Sequential);
-        // Another module each time, and a larger one: a slot that goes back to its last module is the easy case.
-        let (first, second) = (module_with_memory(engine, 20), module_with_memory(engine, 40));
-        for round in 0..4 {
-            let mut tenants: Vec<_> = (0..8).map(|_| tenant(&first)).collect();
-            for (store, memory) in &mut tenants {
-                // More than what stays resident, up to the last byte.
-                memory.data_mut(&mut *store).fill(0xa5);
-                memory.grow(&mut *store, 30).unwrap();
-                memory.data_mut(&mut *store).fill(0xa5);
-            }
-            drop(tenants);
-            let mut tenants: Vec<_> = (0..8).map(|_| tenant(if round % 2 == 0 { &second } else { &first })).collect();
-            for (store, memory) in &mut tenants {
-                assert!(memory.data(&*store).iter().all(|byte| *byte == 0));
-                memory.grow(&mut *store, 23).unwrap();
-                assert!(memory.data(&*store).iter().all(|byte| *byte == 0));
+        let scans: &[bool] =
+            if PoolingAllocationConfig::is_pagemap_scan_available() { &[false, true] } else { &[false] };
+        for scan in scans {
+            let engine = Engine::new(settings(Concurrency::Off).allocation_strategy(pool(16, 16, *scan))).unwrap();
+            // Another module each time, and a larger one: a slot that goes back to its last module is the easy case.
+            let (first, second) = (module_of_tenant(&engine, 20), module_of_tenant(&engine, 40));
+            for round in 0..4 {
+                // All slots of the pool.
+                let mut tenants: Vec<_> = (0..16).map(|_| tenant(&first)).collect();
+                tenants.iter_mut().for_each(|tenant| tenant.stain(round % 2 == 1));
+                drop(tenants);
+                let module = if round < 2 { &second } else { &first };
+                let mut tenants: Vec<_> = (0..16).map(|_| tenant(module)).collect();
+                tenants.iter_mut().for_each(Tenant::finds_nothing);
             }
         }
     }

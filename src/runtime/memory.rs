@@ -18,5 +18,5 @@ mod node;
 
 pub use admission::{Admission, AdmissionError, Crowded, Reservation};
 pub use limiter::{MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES, MemoryLimiter, Slots};
-pub use meter::{Level, MemoryMeter, NodeMeter, OutOfMemory};
+pub use meter::{Level, MemoryMeter, NodeMeter, NodeShare, OutOfMemory};
 pub use node::{MemoryUse, resident};

@@ -112,7 +112,8 @@ impl Sandbox {
         admitted: Option<Reservation>,
         given: Option<&Given>,
     ) -> wasmtime::Result<Store<Guest>> {
-        let memory = MemoryLimiter::new(self.memory.clone(), Slots::LARGEST, admitted);
+        let slots = if engine.pooling_allocator_metrics().is_some() { Slots::POOLED } else { Slots::LARGEST };
+        let memory = MemoryLimiter::new(self.memory.clone(), slots, admitted);
         let guest = Guest {
             memory,
             held: Held::default(),

@@ -1,6 +1,8 @@
 //! A handler's ports, really open on the task's own address: for peers, and for whoever looks at a task directly. The load
 //! balancer does not come this way; it calls the handler in process.
 
+mod lively;
+
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::network::{Address, Endpoint, Protocol, Published, Table};
 use crate::runtime::guest::handler::Handler;
 use crate::runtime::guest::http::{BoxError, HandlerError, ResponseBody};
+use crate::runtime::guest::listen::lively::Lively;
 use crate::runtime::spec::Binding;
 
 /// Connections of one port: each holds some 20 KiB and a descriptor.
@@ -77,7 +80,10 @@ async fn bind(ip: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
 async fn accept(listener: TcpListener, handler: Handler, closing: CancellationToken) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let permit = Arc::clone(&connections).acquire_owned().await.expect("the semaphore is never closed");
+        let permit = tokio::select! {
+            () = closing.cancelled() => return,
+            permit = Arc::clone(&connections).acquire_owned() => permit.expect("the semaphore is never closed"),
+        };
         let accepted = tokio::select! {
             () = closing.cancelled() => return,
             accepted = listener.accept() => accepted,
@@ -108,7 +114,7 @@ async fn serve(stream: TcpStream, handler: Handler, closing: CancellationToken) 
         let handler = handler.clone();
         async move { Ok::<_, std::convert::Infallible>(answer(&handler, request).await) }
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(Lively::new(stream)), service);
     tokio::pin!(connection);
     // A broken connection is the client's affair: nobody is left to tell.
     tokio::select! {

@@ -11,6 +11,8 @@
 use wasmtime::ResourceLimiterAsync;
 use wasmtime_wasi::async_trait;
 
+use crate::runtime::engine::POOL_TABLE_ELEMENTS;
+
 use super::admission::{Crowded, Next};
 use super::{MemoryMeter, OutOfMemory, Reservation};
 
@@ -31,6 +33,8 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// In a pool.
+    pub const POOLED: Self = Self { memory_bytes: 1 << 32, table_elements: POOL_TABLE_ELEMENTS };
     /// A 32-bit memory, with nothing smaller configured.
     pub const LARGEST: Self = Self { memory_bytes: 1 << 32, table_elements: u32::MAX as usize };
 }

@@ -70,6 +70,32 @@ impl NodeMeter {
     pub fn held(&self) -> u64 {
         self.held_bytes.load(Ordering::Relaxed)
     }
+
+    /// The part of a task that is counted elsewhere, and told from time to time.
+    pub fn share(&self) -> NodeShare {
+        NodeShare { node: self.clone(), bytes: 0 }
+    }
+}
+
+/// What a task in a process of its own holds of the node; given back when dropped.
+#[derive(Debug)]
+pub struct NodeShare {
+    node: NodeMeter,
+    bytes: u64,
+}
+
+impl NodeShare {
+    pub fn set(&mut self, bytes: u64) {
+        // In this order the sum is never below what is held.
+        self.node.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.node.held_bytes.fetch_sub(std::mem::replace(&mut self.bytes, bytes), Ordering::Relaxed);
+    }
+}
+
+impl Drop for NodeShare {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 impl MemoryMeter {
@@ -266,6 +292,19 @@ mod tests {
                 prop_assert_eq!(node.held(), task.held());
             }
         }
+    }
+
+    #[test]
+    fn what_is_counted_elsewhere_counts_here() {
+        let node = NodeMeter::default();
+        MemoryMeter::task(None, &node).reserve(5).unwrap();
+        let mut share = node.share();
+        for (bytes, sum) in [(10, 15), (3, 8), (20, 25)] {
+            share.set(bytes);
+            assert_eq!(node.held(), sum);
+        }
+        drop(share);
+        assert_eq!(node.held(), 5);
     }
 
     #[test]

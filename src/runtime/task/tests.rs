@@ -235,3 +235,20 @@ async fn one_container_is_stopped_while_its_task_goes_on() {
     until(&mut receiver, is_stop("two")).await;
     assert_eq!(receiver.recv().await, Some(Report::Ended));
 }
+
+/// `(module (func (loop br 0)) (start 0) (export "_start" (func 0)))`: it never gets as far as to be called.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_function_that_never_returns_is_charged_and_cut_off() {
+    let module: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x0a\x01\x06_start\0\0\x08\x01\0\
+        \x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("endless.wasm");
+    std::fs::write(&file, module).unwrap();
+    let node = TestNode::with(|config| _ = config.aliases.insert(String::from("endless"), file));
+    let endless = ContainerSpec { stop_timeout: Duration::ZERO, ..container("endless", &[]) };
+    let running = node.task(node.spec(vec![endless])).await;
+    while running.task.usage().cpu < Duration::from_millis(20) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(running.stop().await, Exit::Killed);
+}

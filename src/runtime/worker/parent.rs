@@ -17,6 +17,7 @@ use crate::model::Usage;
 use crate::runtime::Node;
 use crate::runtime::guest::http::HandlerError;
 use crate::runtime::guest::http::{RequestBody, ResponseBody};
+use crate::runtime::memory::NodeShare;
 use crate::runtime::spec::{Report, TaskSpec};
 use crate::runtime::worker::child::Order;
 use crate::runtime::worker::http::Requests;
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     orders: mpsc::Sender<ToWorker<Order>>,
     /// What the worker said last.
     used: Mutex<Used>,
+    /// What it holds of the node's memory, by that.
+    memory: Mutex<NodeShare>,
     /// The handlers that run now, and the connection to their worker.
     handlers: Mutex<HashMap<String, Requests>>,
 }
@@ -59,7 +62,8 @@ impl IsolatedTask {
     ) -> (IsolatedTask, mpsc::Receiver<Report>) {
         let (reports, receiver) = mpsc::channel(crate::runtime::task::reports_max(spec.containers.len()));
         let (orders, ordered) = mpsc::channel(ORDERS_MAX);
-        let shared = Arc::new(Shared { orders, used: Mutex::default(), handlers: Mutex::default() });
+        let memory = Mutex::new(node.memory.share());
+        let shared = Arc::new(Shared { orders, used: Mutex::default(), memory, handlers: Mutex::default() });
         let relay = relay::Relay::new(Arc::clone(node), config, Arc::clone(&shared), reports);
         node.control.spawn(relay.live(spec, ordered));
         (IsolatedTask { shared }, receiver)

@@ -168,7 +168,10 @@ impl Relay {
                     self.node.logs.write(task, &container, stream, &line);
                 }
             }
-            FromWorker::Used(used) => *self.shared.used.lock() = used,
+            FromWorker::Used(used) => {
+                self.shared.memory.lock().set(used.task.memory_bytes);
+                *self.shared.used.lock() = used;
+            }
             FromWorker::Report(report) => {
                 if let Some(report) = containers.heard(report) {
                     self.show(&report, containers, requests);
