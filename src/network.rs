@@ -11,6 +11,7 @@ mod addresses;
 mod groups;
 mod machine;
 mod policy;
+pub mod remote;
 mod resolved;
 mod table;
 

@@ -46,7 +46,7 @@ impl From<Result<(), Denial>> for Verdict {
 }
 
 /// Why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Denial {
     UnknownTask,
     NotItsOwnAddress,

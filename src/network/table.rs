@@ -4,22 +4,33 @@
 //! ended, however it ended, can be found any more.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
 
 use super::Protocol;
-use super::addresses::{Addresses, MACHINE, NoAddress};
+use super::addresses::{Addresses, MACHINE, NoAddress, is_task_address};
 use super::groups::Peer;
 use super::policy::{Denial, Policy, Verdict};
+use super::remote::{Answer, Question, Server};
 use super::resolved::Resolved;
 use crate::model::TaskId;
 
 /// Who is where on this node. Clones are handles of the same table.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Table {
     state: Arc<RwLock<State>>,
+    /// In a worker process: its server's table, which knows everybody else.
+    server: Option<Arc<dyn Server>>,
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("state", &self.state).field("remote", &self.server.is_some()).finish()
+    }
 }
 
 #[derive(Debug)]
@@ -40,7 +51,7 @@ struct Name {
 }
 
 /// A published socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Where it really is.
     pub real: SocketAddr,
@@ -94,6 +105,10 @@ impl Address {
 
     /// Notes what a look-up of the task found, where a rule of its security groups names the host.
     pub fn remember(&self, name: &str, found: &[Ipv4Addr]) {
+        if let Some(server) = &self.lease.table.server {
+            let _ = server.ask(&Question::Remember { name: name.to_owned(), found: found.to_vec() });
+            return;
+        }
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         for host in self.lease.tenant.policy.rules.names_of(&name) {
             self.lease.tenant.resolved.lock().note(host, found);
@@ -134,9 +149,14 @@ impl Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        let mut state = self.address.lease.table.state.write();
+        let table = &self.address.lease.table;
+        let mut state = table.state.write();
         state.published.remove(&self.name);
         state.names.remove(&(self.real, self.name.protocol));
+        drop(state);
+        if let Some(server) = &table.server {
+            let _ = server.ask(&Question::Withdraw { port: self.name.port, protocol: self.name.protocol });
+        }
     }
 }
 
@@ -152,7 +172,12 @@ impl Table {
     pub fn starting_at(start: u32) -> Table {
         let addresses = Addresses::starting_at(start);
         let (tenants, published, names) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Table { state: Arc::new(RwLock::new(State { addresses, tenants, published, names })) }
+        Table { state: Arc::new(RwLock::new(State { addresses, tenants, published, names })), server: None }
+    }
+
+    /// The table of a worker process, which asks that of its server.
+    pub fn remote(server: Arc<dyn Server>) -> Table {
+        Table { server: Some(server), ..Table::default() }
     }
 
     /// Gives `task` an address of its own, and no way beyond the tasks of this node.
@@ -191,6 +216,15 @@ impl Table {
         }
         state.published.insert(name, endpoint);
         state.names.insert((endpoint.real, protocol), name);
+        drop(state);
+        if let Some(server) = &self.server
+            && server.ask(&Question::Publish { port, protocol, endpoint }) != Some(Answer::Done)
+        {
+            let mut state = self.state.write();
+            state.published.remove(&name);
+            state.names.remove(&(endpoint.real, protocol));
+            return Err(PortInUse { ip: name.ip, port, protocol });
+        }
         Ok(Published { name, real: endpoint.real, address: address.clone() })
     }
 
@@ -201,7 +235,16 @@ impl Table {
 
     /// What is published as this address and port, whoever asks.
     pub fn endpoint(&self, ip: Ipv4Addr, port: u16, protocol: Protocol) -> Option<Endpoint> {
-        self.state.read().published.get(&Name { ip, port, protocol }).copied()
+        let known = self.state.read().published.get(&Name { ip, port, protocol }).copied();
+        match &self.server {
+            Some(server) if known.is_none() && is_task_address(ip) => {
+                match server.ask(&Question::Endpoint { ip, port, protocol }) {
+                    Some(Answer::Endpoint(endpoint)) => endpoint,
+                    _ => None,
+                }
+            }
+            _ => known,
+        }
     }
 
     /// The real socket behind this address and port, whoever asks: for the node itself (the load balancer, describe calls).
@@ -223,11 +266,24 @@ impl Table {
 
     /// What tasks call a real socket: the way back of [`Table::resolve`].
     pub fn name_of(&self, real: SocketAddr, protocol: Protocol) -> Option<(Ipv4Addr, u16)> {
-        self.state.read().names.get(&(real, protocol)).map(|name| (name.ip, name.port))
+        let known = self.state.read().names.get(&(real, protocol)).map(|name| (name.ip, name.port));
+        match &self.server {
+            Some(server) if known.is_none() => match server.ask(&Question::NameOf { real, protocol }) {
+                Some(Answer::Name(name)) => name,
+                _ => None,
+            },
+            _ => known,
+        }
     }
 
     /// Whether the task at `from` may connect, or send, to this *real* address.
     pub fn may_connect(&self, from: &Address, to: SocketAddr, protocol: Protocol) -> Verdict {
+        if let Some(server) = &self.server {
+            return match server.ask(&Question::MayConnect { to, protocol }) {
+                Some(Answer::May(may)) => may.into(),
+                _ => Verdict::Denied(Denial::UnknownTask),
+            };
+        }
         let (source, policy) = (&from.lease.tenant, from.policy());
         let state = self.state.read();
         let Some(name) = state.names.get(&(to, protocol)).copied() else {
@@ -268,6 +324,9 @@ impl Table {
         // The load balancer was asked about when it was told of the task: see `lets_in`.
         if ip == to.ip() || ip == MACHINE {
             return true;
+        }
+        if let Some(server) = &self.server {
+            return server.ask(&Question::MayEnter { port, from, protocol }) == Some(Answer::May(Ok(())));
         }
         let peer = self.state.read().tenants.get(&ip).map(Arc::clone);
         let groups: &[String] = peer.as_ref().map_or(&[], |peer| &peer.policy.rules.ids);

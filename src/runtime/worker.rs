@@ -12,5 +12,6 @@
 pub mod http;
 pub mod lockdown;
 pub mod protocol;
+pub mod table;
 pub mod child;
 pub mod parent;

@@ -28,6 +28,7 @@ use crate::runtime::worker::http::{self, Requests};
 use crate::runtime::worker::lockdown::{self, Limits};
 use crate::runtime::worker::parent::WorkerConfig;
 use crate::runtime::worker::protocol::{self, FromWorker, Purpose, ToWorker, USED_PERIOD, Used};
+use crate::runtime::worker::table::Asking;
 use crate::runtime::{CompileIn, Node, RunningTask, Runtime, RuntimeConfig};
 
 /// Reports and lines on their way to the server. What a guest prints while the server is that far behind is lost, and
@@ -205,8 +206,8 @@ async fn start(
     table: UnixStream,
 ) -> Result<(RunningTask, mpsc::Receiver<Report>), String> {
     let text = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-    let network = Table::default();
-    drop(table);
+    let asking = Asking::over(table).map_err(|error| text("the table of addresses", &error))?;
+    let network = Table::remote(Arc::new(asking));
     let address = network.adopt(order.ip, order.id, order.policy);
     let config = RuntimeConfig {
         data_dir: order.data_dir,

@@ -100,6 +100,11 @@ pub async fn read<T: DeserializeOwned>(from: &mut (impl AsyncRead + Unpin)) -> i
 }
 
 pub async fn write(to: &mut (impl AsyncWrite + Unpin), message: &impl Serialize) -> io::Result<()> {
+    to.write_all(&frame(message)?).await
+}
+
+/// A message as it is sent.
+pub fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; 4];
     serde_json::to_writer(&mut frame, message).map_err(io::Error::other)?;
     let length = frame.len() - 4;
@@ -108,7 +113,7 @@ pub async fn write(to: &mut (impl AsyncWrite + Unpin), message: &impl Serialize)
     }
     let prefix = u32::try_from(length).map_err(io::Error::other)?.to_be_bytes();
     frame[..4].copy_from_slice(&prefix);
-    to.write_all(&frame).await
+    Ok(frame)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::model::exit::{Trap, TrapKind};
 use crate::model::{Exit, StartFailure, TaskId};
+use crate::network::remote::Answers;
 use crate::runtime::Node;
 use crate::runtime::guest::http::HandlerError;
 use crate::runtime::spec::{GuestKind, Report, TaskSpec};
@@ -18,6 +19,7 @@ use crate::runtime::worker::http::{self, Requests};
 use crate::runtime::worker::parent::process::Process;
 use crate::runtime::worker::parent::{Shared, WorkerConfig};
 use crate::runtime::worker::protocol::{self, FromWorker, ToWorker};
+use crate::runtime::worker::table;
 
 /// Messages of a worker that wait to be relayed.
 const MESSAGES_MAX: usize = 256;
@@ -110,9 +112,8 @@ impl Relay {
         let (requests, drive) = Requests::over(handlers).await.map_err(|error| failed(&error))?;
         let handlers = tokio::spawn(drive);
         let endpoint = tokio::spawn(http::answer(endpoint, self.endpoint(task)));
-        drop(table);
-        // The address is the task's until its worker is gone.
-        let _address = spec.address.clone();
+        // They hold the address, and what the task publishes, until the worker is gone.
+        let table = tokio::spawn(table::answer(table, Answers::new(spec.address.clone())));
         let longest = spec.containers.iter().map(|container| container.stop_timeout).max().unwrap_or_default();
         let (mut from, mut to) = control.into_split();
         let order = Order::of(spec, &self.node, &self.config);
@@ -143,7 +144,7 @@ impl Relay {
         // Whatever it still does, it is over.
         let _ = child.start_kill();
         let status = child.wait().await;
-        for task in [handlers, endpoint, reader] {
+        for task in [handlers, endpoint, table, reader] {
             task.abort();
         }
         match (failure, status) {
