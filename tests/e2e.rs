@@ -28,6 +28,7 @@ mod e2e {
     mod guests;
     mod hostile;
     mod images;
+    mod isolation;
     mod keys;
     mod limits;
     mod network;
