@@ -24,7 +24,7 @@ pub fn fork(report: &mut Report, what: &str, count: usize) {
         "fields" => keep(report, what, count, || Ok(Fields::new())),
         "requests" => keep(report, what, count, || Ok(OutgoingRequest::new(Fields::new()))),
         "responses" => keep(report, what, count, || Ok(OutgoingResponse::new(Fields::new()))),
-        "bodies" => keep(report, what, count, || body()),
+        "bodies" => keep(report, what, count, body),
         "streams" => keep(report, what, count, || Ok(wasip2::cli::stdout::get_stdout())),
         "directories" => keep(report, what, count, || Ok(preopens::get_directories())),
         "lookups" => {
