@@ -1,6 +1,7 @@
 //! What the host is told to run: a definition, the task's overrides, and what every task is told about itself.
 
 pub mod agent;
+pub mod dry_run;
 mod environment;
 pub mod network;
 mod ports;

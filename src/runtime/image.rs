@@ -7,6 +7,7 @@
 pub mod built_in;
 pub mod inspect;
 pub mod load;
+pub mod probe;
 pub mod reference;
 pub mod source;
 

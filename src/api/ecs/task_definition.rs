@@ -18,6 +18,7 @@ use crate::store::{Key, Prefix, View};
 
 pub mod capabilities;
 pub mod normalize;
+pub mod read;
 pub mod rules;
 
 pub fn register(
