@@ -333,10 +333,11 @@ impl Life {
         // The ports close first, so that no new connection meets a handler that has stopped.
         let close = async {
             halt.asked().await;
-            drop(open);
             join_all(listening.into_iter().map(Listening::close)).await;
         };
         let (exit, _) = tokio::join!(run, close);
+        // Until now they carried what was still being answered.
+        drop(open);
         exit
     }
 

@@ -169,9 +169,10 @@ async fn the_machine_is_reached_by_its_name_at_the_ports_that_are_opened() {
     let (to_open, to_shut) = (format!("host.coracle.internal:{open}"), format!("host.coracle.internal:{shut}"));
     let (url, to_udp) = (format!("http://{to_open}/"), format!("host.coracle.internal:{udp}"));
     let local = format!("127.0.0.1:{open}");
+    let secure = format!("https://{to_open}/");
     let steps = [
         "connect", &to_open, "x", "get", &url, "send", &to_udp, "ahoy", "connect", &to_shut, "x", "connect", &local,
-        "x",
+        "x", "get", &secure,
     ];
     let lines = dial(&node, policy, &steps).await;
     assert!(lines[0].contains("HTTP/1.1 200 OK") && lines[0].ends_with(&format!("to 127.64.0.0:{open})")), "{lines:?}");
@@ -180,6 +181,8 @@ async fn the_machine_is_reached_by_its_name_at_the_ports_that_are_opened() {
     assert!(lines[3].contains("error PermissionDenied"), "{lines:?}");
     // Its own loopback is another.
     assert!(lines[4].contains("error ConnectionRefused"), "{lines:?}");
+    // It speaks no TLS.
+    assert!(lines[5].to_lowercase().contains("error errorcode::tls"), "{lines:?}");
     echoing.await.unwrap();
 }
 
