@@ -68,7 +68,7 @@ pub async fn listen(handler: Handler, table: &Table, address: &Address, port: u1
     let endpoint = Endpoint { real, is_mapped: true };
     let published = table.publish(address, port, Protocol::Tcp, endpoint).map_err(io::Error::other)?;
     let closing = CancellationToken::new();
-    let accepting = tokio::spawn(accept(listener, handler, closing.clone()));
+    let accepting = tokio::spawn(accept(listener, handler, (address.clone(), port), closing.clone()));
     let binding = Binding { container_port: port, protocol: Protocol::Tcp, host: real, count: 1 };
     Ok(Listening { binding, _published: published, closing, accepting })
 }
@@ -77,7 +77,8 @@ async fn bind(ip: Ipv4Addr, port: u16) -> io::Result<TcpListener> {
     TcpListener::bind(SocketAddr::from((ip, port))).await
 }
 
-async fn accept(listener: TcpListener, handler: Handler, closing: CancellationToken) {
+async fn accept(listener: TcpListener, handler: Handler, at: (Address, u16), closing: CancellationToken) {
+    let (address, port) = at;
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let permit = tokio::select! {
@@ -89,6 +90,8 @@ async fn accept(listener: TcpListener, handler: Handler, closing: CancellationTo
             accepted = listener.accept() => accepted,
         };
         match accepted {
+            // The security groups keep it out: it sees its connection closed.
+            Ok((_, peer)) if !address.table().may_enter(&address, port, peer, Protocol::Tcp) => {}
             Ok((stream, _)) => {
                 let (handler, closing) = (handler.clone(), closing.clone());
                 tokio::spawn(async move {

@@ -214,7 +214,7 @@ fn network_binding(binding: &NetworkBinding) -> wire::NetworkBinding {
         let (container_port, host_port) = (Some(i32::from(binding.container_port)), Some(i32::from(binding.host_port)));
         return wire::NetworkBinding { container_port, host_port, ..shown };
     }
-    let range = |first: u16| Some(format!("{first}-{}", first.saturating_add(binding.count.saturating_sub(1))).into());
+    let range = |first: u16| Some(format!("{first}-{}", first.saturating_add(binding.count.saturating_sub(1))));
     wire::NetworkBinding {
         container_port_range: range(binding.container_port),
         host_port_range: range(binding.host_port),
