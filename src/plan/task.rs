@@ -4,6 +4,7 @@
 //! placement was never started by anyone, and a task whose placement names another boot cannot be running any more,
 //! because the run of the server that started it is over. So the decision needs no memory of its own.
 
+pub mod containers;
 pub mod life;
 pub mod reserve;
 
