@@ -6,6 +6,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::model::health::{self, Mapping};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -72,15 +74,15 @@ const CONTAINER: &[Row] = &[
     ("interactive", Mapped, "standard input stays open, and empty, until the stop"),
     ("pseudoTerminal", WithoutEffect, "there is no terminal"),
     ("repositoryCredentials", WithoutEffect, "nothing is pulled from a registry yet"),
-    ("links", Honoured, "all containers of a task know each other by name"),
-    ("restartPolicy", WithoutEffect, "containers are not restarted within a task yet"),
+    ("links", Honoured, "all containers of a task know each other by name; what is linked to starts first"),
+    ("restartPolicy", Honoured, ""),
     ("environmentFiles", WithoutEffect, "files of S3 are not read yet"),
     ("mountPoints", Honoured, ""),
     ("volumesFrom", Honoured, ""),
     ("linuxParameters", Mapped, "tmpfs is kept on the disk, within its size; the rest has no effect"),
     ("secrets", WithoutEffect, "secrets are not resolved yet"),
-    ("dependsOn", WithoutEffect, "containers start together for now"),
-    ("startTimeout", WithoutEffect, "containers start together for now"),
+    ("dependsOn", Honoured, "and in reversed order at the stop"),
+    ("startTimeout", Honoured, "seconds until others stop waiting for this container"),
     ("versionConsistency", WithoutEffect, "the digest is resolved at each start"),
     ("hostname", Mapped, "a name that the task resolves, and the environment variable HOSTNAME"),
     ("user", WithoutEffect, "WASI has no users"),
@@ -93,7 +95,7 @@ const CONTAINER: &[Row] = &[
     ("extraHosts", Honoured, ""),
     ("dockerSecurityOptions", WithoutEffect, "the sandbox is always the same"),
     ("ulimits", Mapped, "nofile bounds open files; the node's own limits hold otherwise"),
-    ("healthCheck", WithoutEffect, "a command cannot be run; the health is UNKNOWN"),
+    ("healthCheck", Mapped, ""),
     ("systemControls", WithoutEffect, "there is no kernel of its own"),
     ("resourceRequirements", WithoutEffect, "there are no GPUs"),
     ("firelensConfiguration", WithoutEffect, "logs are not routed yet"),
@@ -137,10 +139,21 @@ fn field(table: &[Row], name: &str, path: String, value: &Value) -> Field {
         Some((_, _, _)) if name == "runtimePlatform" && is_windows(value) => {
             (Refused, "Windows containers cannot run here")
         }
+        Some((_, _, _)) if name == "healthCheck" => return health_check(path, value),
         Some((_, verdict, text)) => (*verdict, *text),
         None => (WithoutEffect, "ECS has no such member; it is ignored"),
     };
     Field { path, verdict, text: text.to_owned() }
+}
+
+/// What stands in for its command, or why nothing can.
+fn health_check(path: String, value: &Value) -> Field {
+    let (verdict, text) = match health::map(value, None) {
+        Mapping::Mapped(check) => (Mapped, format!("its command is stood in for: {}", check.probe.first)),
+        Mapping::Absent => (Honoured, String::from("there is none")),
+        Mapping::Unmapped(why) => (WithoutEffect, why),
+    };
+    Field { path, verdict, text }
 }
 
 fn is_windows(platform: &Value) -> bool {
@@ -166,6 +179,19 @@ mod tests {
         assert_eq!(verdict("containerDefinitions[0].image"), Some(Mapped));
         assert_eq!(verdict("containerDefinitions[0].user"), Some(WithoutEffect));
         assert_eq!(verdict("containerDefinitions[0].privileged"), None);
+    }
+
+    #[test]
+    fn a_health_check_says_what_stands_in_for_it() {
+        let field = |command: Value| {
+            let document = json!({"containerDefinitions": [{"healthCheck": {"command": command}}]});
+            let field = fields(&document).remove(0);
+            (field.verdict, field.text)
+        };
+        let (verdict, text) = field(json!(["CMD-SHELL", "curl -f http://localhost:8080/up || exit 1"]));
+        assert!(verdict == Mapped && text.ends_with("GET http://localhost:8080/up"), "{text}");
+        let (verdict, text) = field(json!(["CMD", "pg_isready"]));
+        assert!(verdict == WithoutEffect && text.contains("wasm:EXPORT"), "{text}");
     }
 
     #[test]

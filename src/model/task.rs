@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::model::volume::LaunchVolume;
 use crate::model::{
-    Arn, BootId, ClusterName, ContainerDefinition, DefinitionId, NodeId, Protection, Scope, Tag, TaskDefinition,
-    TaskId, Timestamp, Usage,
+    Arn, BootId, ClusterName, ContainerDefinition, DefinitionId, HealthStatus, NodeId, Protection, Scope, Tag,
+    TaskDefinition, TaskId, Timestamp, Usage,
 };
 
 /// Where a task is in its life. The order of the variants is the order of that life.
@@ -155,6 +155,9 @@ pub struct Task {
     #[serde(default)]
     pub volumes: Vec<LaunchVolume>,
     pub containers: Vec<Container>,
+    /// That of its essential containers which are checked, the worst first; absent where none is.
+    #[serde(default)]
+    pub health_status: Option<HealthStatus>,
     /// Counts every change, from 1.
     pub version: u64,
 
@@ -208,6 +211,12 @@ pub struct Container {
     pub last_status: ContainerStatus,
     pub exit_code: Option<i32>,
     pub reason: Option<String>,
+    /// Absent where it is not checked: then UNKNOWN is shown, and nobody waits for more.
+    #[serde(default)]
+    pub health_status: Option<HealthStatus>,
+    /// How often its restart policy started it again.
+    #[serde(default)]
+    pub restart_count: u32,
     /// What is bound: the port in the task, and the one on the node.
     #[serde(default)]
     pub network_bindings: Vec<NetworkBinding>,
@@ -252,6 +261,8 @@ impl Container {
             last_status: ContainerStatus::Pending,
             exit_code: None,
             reason: None,
+            health_status: asked.is_checked().then_some(HealthStatus::Unknown),
+            restart_count: 0,
             network_bindings: Vec::new(),
             is_handler: None,
             started_at: None,
@@ -295,6 +306,13 @@ impl Task {
             address: None,
             volumes: Vec::new(),
             containers: document.container_definitions.iter().map(|asked| Container::wanted(uuid(), asked)).collect(),
+            health_status: HealthStatus::of_task(
+                document
+                    .container_definitions
+                    .iter()
+                    .filter(|asked| asked.essential && asked.is_checked())
+                    .map(|_| HealthStatus::Unknown),
+            ),
             version: 1,
             created_at,
             connected_at: None,

@@ -19,7 +19,7 @@ use crate::model::{DefinitionId, Service, ServiceStatus, Task, TaskId, Timestamp
 use crate::plan::Plan;
 
 pub use backoff::BACK_OFF_MAX;
-pub use standing::{Standing, standing};
+pub use standing::{Failure, Standing, standing};
 
 /// Starts and stops in one pass: with the service's own record they stay within the operations of one transaction.
 pub const PASS_STARTS_MAX: usize = 40;

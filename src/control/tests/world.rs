@@ -207,6 +207,8 @@ impl World {
                 last_status: ContainerStatus::Pending,
                 exit_code: None,
                 reason: None,
+                health_status: None,
+                restart_count: 0,
                 network_bindings: vec![],
                 is_handler: None,
                 started_at: None,

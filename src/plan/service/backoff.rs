@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::model::service::Throttle;
 use crate::model::task::StopCode;
-use crate::model::{Task, TaskStatus, Timestamp};
+use crate::model::{HealthStatus, Task, TaskStatus, Timestamp};
 use crate::plan::service::{Action, Observed, events};
 use crate::plan::{Plan, task};
 
@@ -95,7 +95,8 @@ pub(super) fn plan_failed_tasks(plan: &mut Plan<Action>, observed: &Observed<'_>
             .filter(|task| task.service.as_ref().is_some_and(|membership| membership.deployment == primary.id))
     };
     let failed = |task: &Task| never_ran(task) || failed_checks(task);
-    let succeeded = |task: &Task| task.started_at.is_some() && !failed_checks(task);
+    let is_well = |task: &Task| matches!(task.health_status, None | Some(HealthStatus::Healthy));
+    let succeeded = |task: &Task| task.started_at.is_some() && !failed_checks(task) && is_well(task);
     let last_success = of_primary().filter(|task| succeeded(task)).map(|task| task.created_at).max();
     let since =
         of_primary().filter(|task| failed(task) && last_success.is_none_or(|last| last < task.created_at)).count();
@@ -107,7 +108,8 @@ pub(super) fn plan_failed_tasks(plan: &mut Plan<Action>, observed: &Observed<'_>
 }
 
 fn failed_checks(task: &Task) -> bool {
-    task.stopped_reason.as_deref().is_some_and(|reason| reason.starts_with(events::FAILED_ELB_CHECKS))
+    let failures = [events::FAILED_ELB_CHECKS, events::FAILED_CONTAINER_CHECKS];
+    task.stopped_reason.as_deref().is_some_and(|reason| failures.iter().any(|failure| reason.starts_with(failure)))
 }
 
 #[cfg(test)]

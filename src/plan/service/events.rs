@@ -7,6 +7,8 @@ use crate::plan::service::Action;
 
 /// How the reason of a task begins that its load balancer found unhealthy; the target group follows in parentheses.
 pub const FAILED_ELB_CHECKS: &str = "Task failed ELB health checks in";
+/// The reason of a task whose containers found themselves unhealthy.
+pub const FAILED_CONTAINER_CHECKS: &str = "Task failed container health checks";
 
 /// An event of this service, with the `(service NAME)` that all of them begin with.
 pub fn record(service: &Service, text: String) -> Action {
@@ -93,6 +95,10 @@ pub fn unable_to_replace(service: &Service, deployment: &str, protected: usize) 
 
 pub fn unhealthy(task: TaskId, port: u16, target_group_arn: &str, reason: &str) -> String {
     format!("(task {task}) (port {port}) is unhealthy in (target-group {target_group_arn}) due to (reason {reason})")
+}
+
+pub fn failed_container_checks(task: TaskId) -> String {
+    format!("(task {task}) failed container health checks.")
 }
 
 /// Why a task was stopped that its service needs no more.

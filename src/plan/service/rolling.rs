@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::model::service::Throttle;
 use crate::model::task::StopCode;
 use crate::model::{Service, Task, TaskId, Timestamp};
-use crate::plan::service::standing::{Sorted, Standing};
+use crate::plan::service::standing::{Failure, Sorted, Standing};
 use crate::plan::service::{Action, Observed, PASS_STARTS_MAX, PASS_STOPS_MAX, Room, events};
 use crate::plan::{Held, Plan};
 
@@ -252,7 +252,12 @@ fn stop(plan: &mut Plan<Action>, observed: &Observed<'_>, stops: &mut Stops, tas
         return false;
     }
     let reason = match why {
-        Why::Unhealthy(Standing::Failed { target_group_arn, port, reason }) => {
+        Why::Unhealthy(Standing::Failed(Failure::Containers)) => {
+            let text = events::failed_container_checks(task.id);
+            plan.actions.push(events::record(observed.service, text));
+            String::from(events::FAILED_CONTAINER_CHECKS)
+        }
+        Why::Unhealthy(Standing::Failed(Failure::LoadBalancer { target_group_arn, port, reason })) => {
             let text = events::unhealthy(task.id, *port, target_group_arn, reason);
             plan.actions.push(events::record(observed.service, text));
             events::unhealthy_reason(target_group_arn)

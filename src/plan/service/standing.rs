@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::service::SchedulingStrategy;
-use crate::model::{DesiredStatus, Service, ServiceStatus, Task, TaskId, TaskStatus, Timestamp};
+use crate::model::{DesiredStatus, HealthStatus, Service, ServiceStatus, Task, TaskId, TaskStatus, Timestamp};
 use crate::plan::service::{Observed, TaskHealth};
 
 /// Where a task stands in its service.
@@ -13,31 +13,52 @@ pub enum Standing<'a> {
     Gone,
     /// Told to stop: it counts no more, whatever it still does.
     Leaving,
-    /// Unhealthy at its load balancer past the grace period.
-    Failed { target_group_arn: &'a str, port: u16, reason: &'a str },
-    /// RUNNING, and healthy wherever it is a target.
+    /// Unhealthy past the grace period.
+    Failed(Failure<'a>),
+    /// RUNNING, and healthy wherever it is a target and by its containers' own checks.
     Serving,
     /// Not yet RUNNING, or not yet healthy.
     Starting,
 }
 
+/// Who found a task unhealthy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure<'a> {
+    /// Its essential containers' checks.
+    Containers,
+    LoadBalancer {
+        target_group_arn: &'a str,
+        port: u16,
+        reason: &'a str,
+    },
+}
+
 /// Arms are in order of precedence; the first match wins.
 pub fn standing<'a>(service: &Service, task: &Task, health: Option<&'a TaskHealth>, now: Timestamp) -> Standing<'a> {
-    match (task.last_status, health) {
-        (TaskStatus::Stopped, _) => Standing::Gone,
+    // Until its grace period is over, a task is given time to become healthy.
+    let failure = found_unhealthy(task, health).filter(|_| grace_end(service, task) <= now);
+    let is_starting = !matches!(task.health_status, None | Some(HealthStatus::Healthy));
+    match (task.last_status, failure, health) {
+        (TaskStatus::Stopped, _, _) => Standing::Gone,
         _ if task.desired_status == DesiredStatus::Stopped => Standing::Leaving,
         // It ends by itself; a stop that nobody asked for does not make it a serving task again.
-        (TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning, _) => Standing::Leaving,
-        (TaskStatus::Provisioning | TaskStatus::Pending | TaskStatus::Activating, _) => Standing::Starting,
-        (TaskStatus::Running, _) if service.load_balancers.is_empty() => Standing::Serving,
-        // Until its grace period is over, a task is given time to become healthy.
-        (TaskStatus::Running, Some(TaskHealth::Unhealthy { target_group_arn, port, reason }))
-            if grace_end(service, task) <= now =>
-        {
-            Standing::Failed { target_group_arn, port: *port, reason }
+        (TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning, _, _) => Standing::Leaving,
+        (TaskStatus::Provisioning | TaskStatus::Pending | TaskStatus::Activating, _, _) => Standing::Starting,
+        (TaskStatus::Running, Some(failure), _) => Standing::Failed(failure),
+        (TaskStatus::Running, None, _) if is_starting => Standing::Starting,
+        (TaskStatus::Running, None, _) if service.load_balancers.is_empty() => Standing::Serving,
+        (TaskStatus::Running, None, Some(TaskHealth::Healthy)) => Standing::Serving,
+        (TaskStatus::Running, None, _) => Standing::Starting,
+    }
+}
+
+fn found_unhealthy<'a>(task: &Task, health: Option<&'a TaskHealth>) -> Option<Failure<'a>> {
+    match health {
+        _ if task.health_status == Some(HealthStatus::Unhealthy) => Some(Failure::Containers),
+        Some(TaskHealth::Unhealthy { target_group_arn, port, reason }) => {
+            Some(Failure::LoadBalancer { target_group_arn, port: *port, reason })
         }
-        (TaskStatus::Running, Some(TaskHealth::Healthy)) => Standing::Serving,
-        (TaskStatus::Running, _) => Standing::Starting,
+        _ => None,
     }
 }
 
@@ -127,10 +148,10 @@ impl<'a> Sorted<'a> {
             Standing::Gone => {}
             Standing::Leaving => self.leaving += 1,
             Standing::Serving => side.serving.push(task),
-            Standing::Failed { .. } => side.failed.push((task, standing)),
+            Standing::Failed(_) => side.failed.push((task, standing)),
             Standing::Starting => {
                 side.starting.push(task);
-                if matches!(health, Some(TaskHealth::Unhealthy { .. })) && task.last_status == TaskStatus::Running {
+                if found_unhealthy(task, health).is_some() && task.last_status == TaskStatus::Running {
                     self.in_grace += 1;
                     let end = grace_end(service, task);
                     self.grace_ends_at = Some(self.grace_ends_at.map_or(end, |earlier| earlier.min(end)));

@@ -45,6 +45,33 @@ fn replaces_a_failed_task_before_it_stops_it() {
 }
 
 #[test]
+fn a_task_serves_only_while_its_containers_say_that_they_are_healthy() {
+    use crate::model::HealthStatus::{Healthy, Unhealthy, Unknown};
+    let plan = |status, grace: u32| {
+        let mut scene = Scene::new(2, "HH");
+        scene.service.deployments.truncate(1);
+        scene.service.health_check_grace_period_seconds = grace;
+        scene.change(TaskId(1), |task| task.health_status = Some(status));
+        scene.plan()
+    };
+    assert_eq!(drawn(&plan(Healthy, 0)), "completed");
+    assert_eq!(drawn(&plan(Unknown, 0)), "", "it is starting");
+    assert_eq!(drawn(&plan(Unhealthy, 0)), "start 1, held: 1 stops: not replaced yet");
+    assert_eq!(drawn(&plan(Unhealthy, 1_000_000)), "held: 1 stops: grace period");
+
+    let mut scene = Scene::new(1, "HH");
+    scene.change(TaskId(0), |task| task.health_status = Some(Unhealthy));
+    let plan = scene.plan();
+    let event = "(service web) (task 00000000000000000000000000000000) failed container health checks.";
+    assert!(plan.actions.contains(&Action::Record { message: String::from(event) }), "{plan:?}");
+    let reason = plan.actions.iter().find_map(|action| match action {
+        Action::Stop { reason, .. } => Some(reason.as_str()),
+        _ => None,
+    });
+    assert_eq!(reason, Some("Task failed container health checks"));
+}
+
+#[test]
 fn stops_a_failed_task_first_where_the_maximum_leaves_no_room() {
     check_with(3, "HHX", 100, 100, "stop 2 (unhealthy), start 1");
     check_with(3, "HXX", 50, 100, "stop 1 (unhealthy), stop 2 (unhealthy), start 2");

@@ -270,6 +270,9 @@ impl Lives {
         let mut wake_at: Option<Timestamp> = None;
         for (number, condition) in &rule.depends {
             let (Some(on), Some(state)) = (self.rules.get(*number), self.states.get(*number)) else { continue };
+            if let (Condition::Healthy, Some(why)) = (condition, &on.unmapped) {
+                return Readiness::Never(self.because(*number, rule, &format!("because {why}")));
+            }
             match met(*condition, state) {
                 Met::Yes => continue,
                 Met::Never(why) => return Readiness::Never(self.because(*number, rule, why)),

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use crate::model::task::{ContainerStatus, NetworkBinding, StopCode};
 use crate::model::task_definition::NetworkMode;
-use crate::model::{DesiredStatus, Exit, Task, TaskDefinition, TaskStatus, Timestamp};
+use crate::model::{DesiredStatus, Exit, HealthStatus, Task, TaskDefinition, TaskStatus, Timestamp};
 use crate::plan::pressure;
 use crate::plan::task::end;
 
@@ -29,6 +29,21 @@ pub enum Fact {
     ContainerStopped {
         container: String,
         exit: Exit,
+    },
+    /// It ended, and its restart policy starts it again: so many times by now.
+    Restarting {
+        container: String,
+        restarts: u32,
+    },
+    /// It never starts, because what it waits for cannot come any more.
+    GivenUp {
+        container: String,
+        reason: String,
+    },
+    /// What its checks say of it now.
+    Health {
+        container: String,
+        status: HealthStatus,
     },
     /// Nothing of it is left on the host.
     Ended,
@@ -85,6 +100,22 @@ pub fn apply(task: &mut Task, definition: &TaskDefinition, fact: &Fact, at: Time
             show_progress(task, at);
             Effect::default()
         }
+        Fact::Restarting { container, restarts } => {
+            if let Some(shown) = task.containers.iter_mut().find(|shown| shown.name == *container) {
+                shown.restart_count = *restarts;
+                shown.health_status = shown.health_status.map(|_| HealthStatus::Unknown);
+            }
+            show_health(task, definition);
+            Effect { durable: true, stop_rest: false }
+        }
+        Fact::Health { container, status } => {
+            if let Some(shown) = task.containers.iter_mut().find(|shown| shown.name == *container) {
+                shown.health_status = Some(*status);
+            }
+            show_health(task, definition);
+            Effect::default()
+        }
+        Fact::GivenUp { container, reason } => given_up(task, definition, container, reason, at),
         Fact::ContainerStopped { container, exit } => container_stopped(task, definition, container, exit, at),
         Fact::Ended => {
             ended(task, at);
@@ -124,6 +155,33 @@ fn show_progress(task: &mut Task, at: Timestamp) {
     }
 }
 
+fn show_health(task: &mut Task, definition: &TaskDefinition) {
+    let essential = |name: &str| definition.container(name).is_none_or(|defined| defined.essential);
+    let checked = task.containers.iter().filter(|container| essential(&container.name));
+    task.health_status = HealthStatus::of_task(checked.filter_map(|container| container.health_status));
+}
+
+/// The exit code that ECS's agent shows of a container that it gave up: that of one that was told to stop.
+const GIVEN_UP_CODE: i32 = 143;
+
+fn given_up(task: &mut Task, definition: &TaskDefinition, container: &str, reason: &str, at: Timestamp) -> Effect {
+    let Some(shown) = task.containers.iter_mut().find(|shown| shown.name == container) else {
+        return Effect::default();
+    };
+    if shown.last_status == ContainerStatus::Stopped {
+        return Effect::default();
+    }
+    let reason = format!("CannotStartContainerError: {reason}");
+    shown.last_status = ContainerStatus::Stopped;
+    shown.exit_code = Some(GIVEN_UP_CODE);
+    shown.reason = Some(reason.clone());
+    if !definition.container(container).is_none_or(|defined| defined.essential) {
+        show_progress(task, at);
+        return Effect { durable: true, stop_rest: false };
+    }
+    over(task, StopCode::TaskFailedToStart, reason, at)
+}
+
 fn container_stopped(
     task: &mut Task,
     definition: &TaskDefinition,
@@ -150,12 +208,17 @@ fn container_stopped(
         show_progress(task, at);
         return Effect { durable: true, stop_rest: false };
     }
+    let (code, reason) = match exit {
+        Exit::CouldNotStart(failure) => (StopCode::TaskFailedToStart, failure.text()),
+        _ => (StopCode::EssentialContainerExited, String::from(ESSENTIAL_EXITED)),
+    };
+    over(task, code, reason, at)
+}
+
+/// An essential container is gone. Whoever stopped the task before gave the reason.
+fn over(task: &mut Task, code: StopCode, reason: String, at: Timestamp) -> Effect {
     task.execution_stopped_at.get_or_insert(at);
     if task.stop_code.is_none() {
-        let (code, reason) = match exit {
-            Exit::CouldNotStart(failure) => (StopCode::TaskFailedToStart, failure.text()),
-            _ => (StopCode::EssentialContainerExited, String::from(ESSENTIAL_EXITED)),
-        };
         task.stop_code = Some(code);
         task.stopped_reason.get_or_insert(reason);
     }

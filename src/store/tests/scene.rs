@@ -62,6 +62,7 @@ pub fn task(id: u128, service: Option<&str>, status: TaskStatus) -> Task {
         address: None,
         volumes: Vec::new(),
         containers: Vec::new(),
+        health_status: None,
         version: 1,
         created_at: Timestamp(0),
         connected_at: None,

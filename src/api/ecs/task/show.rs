@@ -7,7 +7,7 @@ use crate::api::ecs::tag;
 use crate::api::wire::ecs as wire;
 use crate::model::task::{LaunchType, NetworkBinding, NetworkInterface, TaskStatus};
 use crate::model::volume::LaunchVolume;
-use crate::model::{Arn, Container, ContainerDefinition, DesiredStatus, Task, TaskDefinition, Timestamp};
+use crate::model::{Arn, Container, ContainerDefinition, DesiredStatus, HealthStatus, Task, TaskDefinition, Timestamp};
 use crate::store::{Key, View};
 
 pub fn task(view: &mut View, task: &Task, with_tags: bool) -> wire::Task {
@@ -57,7 +57,7 @@ pub fn task(view: &mut View, task: &Task, with_tags: bool) -> wire::Task {
         enable_execute_command: Some(task.enable_execute_command),
         execution_stopped_at: seconds(task.execution_stopped_at),
         group: Some(task.group.clone()),
-        health_status: Some(String::from("UNKNOWN")),
+        health_status: health(task.health_status),
         inference_accelerators: Some(Vec::new()),
         last_status: Some(task.last_status.as_str().to_owned()),
         // A capacity provider is shown instead of the launch type only for EC2 providers; both FARGATE ones show it.
@@ -83,6 +83,11 @@ pub fn task(view: &mut View, task: &Task, with_tags: bool) -> wire::Task {
             .then(|| wire::EphemeralStorage { size_in_gi_b: Some(storage_gib(definition.as_deref())) }),
         fargate_ephemeral_storage: None,
     }
+}
+
+/// What is not checked is UNKNOWN too.
+fn health(status: Option<HealthStatus>) -> Option<String> {
+    Some(status.unwrap_or(HealthStatus::Unknown).as_str().to_owned())
 }
 
 /// Fargate's scratch space where the definition says nothing.
@@ -183,7 +188,7 @@ fn container(task: &Task, container: &Container, asked: Option<&ContainerDefinit
                 })
                 .collect(),
         ),
-        health_status: Some(String::from("UNKNOWN")),
+        health_status: health(container.health_status),
         cpu: Some(
             overridden("cpu").or_else(|| text(asked.map(|asked| asked.cpu))).unwrap_or_else(|| String::from("0")),
         ),

@@ -87,6 +87,7 @@ pub(crate) fn task(id: u128, deployment: &str) -> Task {
         address: None,
         volumes: Vec::new(),
         containers: vec![],
+        health_status: None,
         version: 1,
         created_at: Timestamp(id as i64),
         connected_at: None,
@@ -226,7 +227,7 @@ pub(crate) fn drawn(plan: &Plan<Action>) -> String {
         match action {
             Action::Start { .. } => starts += 1,
             Action::Stop { task, reason, .. } => {
-                let why = if reason.starts_with(events::FAILED_ELB_CHECKS) { "unhealthy" } else { "scaling" };
+                let why = if reason.starts_with("Task failed") { "unhealthy" } else { "scaling" };
                 parts.push(format!("stop {} ({why})", task.0));
             }
             Action::Deactivate => parts.push(String::from("inactive")),

@@ -14,6 +14,8 @@ pub struct Rule {
     pub start_timeout: Option<Duration>,
     pub restart: Option<RestartPolicy>,
     pub check: Option<HealthCheck>,
+    /// Why its health check cannot be made, where it has one.
+    pub unmapped: Option<String>,
 }
 
 impl Rule {
@@ -27,22 +29,27 @@ impl Rule {
 pub fn of(definition: &TaskDefinition) -> Vec<Rule> {
     let containers = &definition.document.container_definitions;
     let number = |name: &str| containers.iter().position(|known| known.name == name);
-    let rule = |container: &ContainerDefinition| Rule {
-        name: container.name.clone(),
-        image: container.image.clone(),
-        // Registration allows only names that are there.
-        depends: container
-            .dependencies()
-            .into_iter()
-            .filter(|on| on.container != container.name)
-            .filter_map(|on| Some((number(&on.container)?, on.condition)))
-            .collect(),
-        start_timeout: container.start_timeout(),
-        restart: container.restart_policy(),
-        check: match container.health_check() {
-            Mapping::Mapped(check) => Some(check),
-            Mapping::Absent | Mapping::Unmapped(_) => None,
-        },
+    let rule = |container: &ContainerDefinition| {
+        let (check, unmapped) = match container.health_check() {
+            Mapping::Mapped(check) => (Some(check), None),
+            Mapping::Absent => (None, None),
+            Mapping::Unmapped(why) => (None, Some(why)),
+        };
+        Rule {
+            name: container.name.clone(),
+            image: container.image.clone(),
+            // Registration allows only names that are there.
+            depends: container
+                .dependencies()
+                .into_iter()
+                .filter(|on| on.container != container.name)
+                .filter_map(|on| Some((number(&on.container)?, on.condition)))
+                .collect(),
+            start_timeout: container.start_timeout(),
+            restart: container.restart_policy(),
+            check,
+            unmapped,
+        }
     };
     containers.iter().map(rule).collect()
 }

@@ -170,6 +170,14 @@ fn healthy_waits_for_the_probes() {
 }
 
 #[test]
+fn a_health_that_is_never_known_is_not_waited_for() {
+    let check = json!({"healthCheck": {"command": ["CMD", "pg_isready"]}});
+    let mut scene = Scene::new(&[named("db", check), named("web", on("db", "HEALTHY"))]);
+    let done = scene.act(0);
+    assert!(done[0].contains("`pg_isready` cannot be run") && done[0].contains("wasm:EXPORT"), "{done:?}");
+}
+
+#[test]
 fn a_container_is_restarted_by_its_policy() {
     let policy = json!({"restartPolicy": {"enabled": true, "ignoredExitCodes": [7], "restartAttemptPeriod": 60}});
     let mut scene = Scene::new(&[named("web", policy)]);

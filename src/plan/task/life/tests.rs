@@ -90,3 +90,34 @@ fn whoever_stopped_it_gave_the_reason_and_stopped_stays_stopped() {
     assert_eq!(apply(&mut task, &definition, &started("web"), Timestamp(3)), Effect::default());
     assert_eq!(task, shown);
 }
+
+#[test]
+fn a_container_that_is_given_up_says_why_and_takes_its_task_with_it() {
+    let reason = "dependency graph: failed to resolve";
+    let given_up = |container: &str| Fact::GivenUp { container: String::from(container), reason: String::from(reason) };
+    let (task, effects) = live(&[started("side"), given_up("web")]);
+    assert!(effects[1].stop_rest);
+    let text = format!("CannotStartContainerError: {reason}");
+    assert_eq!((task.stop_code, task.stopped_reason.as_ref()), (Some(StopCode::TaskFailedToStart), Some(&text)));
+    let web = task.container("web").unwrap();
+    assert_eq!((web.exit_code, web.reason.as_ref()), (Some(143), Some(&text)));
+    let (task, effects) = live(&[started("web"), given_up("side")]);
+    assert!(!effects[1].stop_rest);
+    assert_eq!(task.last_status, TaskStatus::Running);
+}
+
+#[test]
+fn the_health_of_a_task_is_that_of_its_essential_containers() {
+    let health = |container: &str, status| Fact::Health { container: String::from(container), status };
+    let (task, _) = live(&[health("side", HealthStatus::Unhealthy)]);
+    assert_eq!(
+        (task.health_status, task.container("side").unwrap().health_status),
+        (None, Some(HealthStatus::Unhealthy))
+    );
+    let (task, _) = live(&[health("web", HealthStatus::Healthy)]);
+    assert_eq!(task.health_status, Some(HealthStatus::Healthy));
+    let restarting = Fact::Restarting { container: String::from("web"), restarts: 2 };
+    let (task, effects) = live(&[started("web"), health("web", HealthStatus::Healthy), restarting]);
+    assert_eq!((task.health_status, task.container("web").unwrap().restart_count), (Some(HealthStatus::Unknown), 2));
+    assert_eq!((task.container("web").unwrap().last_status, effects[2].stop_rest), (ContainerStatus::Running, false));
+}

@@ -261,50 +261,67 @@ pub fn dependencies(input: &Request) -> Checked {
     for container in containers(input) {
         for dependency in container.depends_on.iter().flatten() {
             let wanted = dependency.container_name.as_deref().unwrap_or_default();
-            let condition = dependency.condition.as_deref().unwrap_or_default();
-            let Some(other) = by_name.get(wanted).filter(|_| wanted != name_of(container)) else {
-                return Err(invalid(
-                    container,
-                    format_args!("dependsOn names '{wanted}', which is no other container."),
-                ));
+            let Some(other) = by_name.get(wanted) else {
+                // As ECS writes it.
+                return Err(ApiError::client(format!(
+                    "Cannot depend on container + '{wanted}' because it does not exist"
+                )));
             };
-            if matches!(condition, "COMPLETE" | "SUCCESS") && other.essential != Some(false) {
-                return Err(invalid(
-                    container,
-                    format_args!(
-                        "A {condition} dependency on '{wanted}' is not allowed, because it is an essential container."
-                    ),
-                ));
-            }
-            if condition == "HEALTHY" && other.health_check.is_none() {
-                return Err(invalid(
-                    container,
-                    format_args!("A HEALTHY dependency on '{wanted}' needs a health check of that container."),
-                ));
+            match dependency.condition.as_deref().unwrap_or_default() {
+                "COMPLETE" | "SUCCESS" if other.essential != Some(false) => {
+                    return Err(ApiError::client(
+                        "A dependency container with SUCCESS or COMPLETE condition cannot be an essential container",
+                    ));
+                }
+                "HEALTHY" if !is_checked(other) => {
+                    return Err(ApiError::client(
+                        "A dependency container with HEALTHY condition must have health check configured",
+                    ));
+                }
+                "START" | "COMPLETE" | "SUCCESS" | "HEALTHY" => {}
+                condition => {
+                    return Err(invalid(container, format_args!("'{condition}' is no condition of a dependency.")));
+                }
             }
         }
     }
     no_cycle(&by_name)
 }
 
-/// Takes away, again and again, what depends on nothing that is left; what remains is a cycle.
+/// `NONE` is no check.
+fn is_checked(container: &wire::ContainerDefinition) -> bool {
+    let command = container.health_check.as_ref().and_then(|check| check.command.as_ref());
+    command.is_some_and(|command| command.first().is_some_and(|first| first != "NONE"))
+}
+
+/// Takes away, again and again, what waits for nothing that is left; what remains is a cycle. Links and the volumes of
+/// others imply an order too.
 fn no_cycle(by_name: &BTreeMap<&str, &wire::ContainerDefinition>) -> Checked {
     let mut left = by_name.clone();
     loop {
         let names: BTreeSet<&str> = left.keys().copied().collect();
         let before = left.len();
-        left.retain(|_, container| {
-            let depends = container.depends_on.iter().flatten();
-            depends.into_iter().any(|on| names.contains(on.container_name.as_deref().unwrap_or_default()))
-        });
-        match left.keys().next() {
+        left.retain(|_, container| waits_for(container).any(|name| names.contains(name)));
+        match left.values().next() {
             None => return Ok(()),
-            Some(name) if left.len() == before => {
-                return Err(ApiError::client(format!("Circular dependency between containers. ({name})")));
+            Some(_) if left.len() < before => {}
+            Some(container) if container.links.as_ref().is_some_and(|links| !links.is_empty()) => {
+                return Err(ApiError::client("Container links should not have a cycle"));
             }
-            Some(_) => {}
+            Some(container) => {
+                let name = name_of(container);
+                return Err(ApiError::client(format!("Container dependencies should not have a cycle ({name})")));
+            }
         }
     }
+}
+
+/// The containers that are to be there before this one.
+fn waits_for(container: &wire::ContainerDefinition) -> impl Iterator<Item = &str> {
+    let depends = container.depends_on.iter().flatten().filter_map(|on| on.container_name.as_deref());
+    let links = container.links.iter().flatten().filter_map(|link| link.split(':').next());
+    let volumes = container.volumes_from.iter().flatten().filter_map(|from| from.source_container.as_deref());
+    depends.chain(links).chain(volumes)
 }
 
 pub fn restart_policies(input: &Request) -> Checked {

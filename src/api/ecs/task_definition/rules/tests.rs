@@ -84,9 +84,18 @@ fn refuses_with_ecs_texts() {
         (vec![("/containerDefinitions/0/privileged", json!(true))], "do not support privileged"),
         (
             vec![("/containerDefinitions/0/dependsOn", json!([{"containerName": "x", "condition": "START"}]))],
-            "dependsOn names 'x'",
+            "Cannot depend on container + 'x' because it does not exist",
         ),
         (vec![("/containerDefinitions/0/stopTimeout", json!(121))], "'stopTimeout' is 121"),
+        (vec![("/containerDefinitions/0/startTimeout", json!(1))], "'startTimeout' is 1"),
+        (
+            vec![("/containerDefinitions/0/restartPolicy", json!({"enabled": true, "restartAttemptPeriod": 59}))],
+            "'restartPolicy.restartAttemptPeriod' is 59",
+        ),
+        (
+            vec![("/containerDefinitions/0/healthCheck", json!({"command": ["CMD", "true"], "interval": 4}))],
+            "'healthCheck.interval' is 4",
+        ),
     ] {
         let error = check(&with(&changes)).expect_err(text);
         assert!(error.message.contains(text), "{changes:?} gave: {error}");
@@ -101,5 +110,26 @@ fn finds_a_circle_of_dependencies() {
         {"name": "c", "image": "nginx"}
     ]);
     let error = check(&with(&[("/containerDefinitions", containers)])).unwrap_err();
-    assert!(error.message.contains("Circular dependency"), "{error}");
+    assert!(error.message.contains("should not have a cycle"), "{error}");
+}
+
+#[test]
+fn what_is_waited_for_must_be_able_to_come() {
+    let refusal = |condition: &str, other: serde_json::Value| {
+        let mut side = json!({"name": "side", "image": "nginx"});
+        side.as_object_mut().unwrap().extend(other.as_object().unwrap().clone());
+        let web = json!({"name": "web", "image": "nginx", "dependsOn": [
+            {"containerName": "side", "condition": condition}]});
+        check(&with(&[("/containerDefinitions", json!([web, side]))])).err().map(|error| error.message)
+    };
+    let essential = "A dependency container with SUCCESS or COMPLETE condition cannot be an essential container";
+    let unchecked = "A dependency container with HEALTHY condition must have health check configured";
+    let checked = json!({"healthCheck": {"command": ["CMD", "true"]}});
+    assert_eq!(refusal("SUCCESS", json!({})).as_deref(), Some(essential));
+    assert_eq!(refusal("COMPLETE", json!({})).as_deref(), Some(essential));
+    assert_eq!(refusal("COMPLETE", json!({"essential": false})), None);
+    assert_eq!(refusal("HEALTHY", json!({})).as_deref(), Some(unchecked));
+    assert_eq!(refusal("HEALTHY", json!({"healthCheck": {"command": ["NONE"]}})).as_deref(), Some(unchecked));
+    assert_eq!(refusal("HEALTHY", checked), None);
+    assert!(refusal("SOON", json!({})).is_some());
 }
