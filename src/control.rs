@@ -37,7 +37,7 @@ use crate::network::{RuleError, Table};
 use crate::store::{CommitError, Store};
 use crate::telemetry::logs::Logs;
 
-pub use host::{Balancer, Host, LogsSink, RuntimeHost};
+pub use host::{Ask, Balancer, Host, LogsSink, RuntimeHost};
 pub use ids::Ids;
 pub use shutdown::DrainProgress;
 pub use spec::network::Reach;

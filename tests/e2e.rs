@@ -30,6 +30,7 @@ mod e2e {
     mod images;
     mod isolation;
     mod keys;
+    mod life;
     mod limits;
     mod network;
     mod protocol;

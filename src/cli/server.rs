@@ -116,7 +116,7 @@ impl Server {
             "this node"
         );
         let proxy = Proxy::new(&Handle::current());
-        let host = Arc::new(RuntimeHost::new(runtime.clone()));
+        let host = Arc::new(RuntimeHost::new(runtime.clone(), network.clone()));
         let task_roles = TaskRoles::default();
         let (usage, stops) = (Arc::clone(&host) as _, Arc::new(Stops(Arc::clone(&host))));
         let agent_config = AgentConfig {

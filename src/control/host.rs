@@ -1,6 +1,7 @@
 //! What the loops need of the node: run and stop tasks, and balance load. Traits, because the whole control plane runs in
 //! tests with a scripted host; here are the real ones, bridges to `runtime` and `proxy`, which know nothing of each other.
 
+mod probe;
 mod stops;
 
 use std::collections::HashMap;
@@ -12,12 +13,16 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::control::Clock;
+use crate::control::host::probe::Prober;
 use crate::control::host::stops::Stops;
 use crate::model::TaskId;
+use crate::network::Table;
 use crate::proxy::{Body, HealthReport, LocalTarget, Proxy, RoutesSpec, TargetError};
 use crate::runtime::{Handler, HandlerError, LogSink, MemoryUse, Report, RunningTask, Runtime, Stream, TaskSpec};
 use crate::telemetry::logs::{self, Logs};
 use crate::telemetry::usage::{Usage, UsageSource};
+
+pub use probe::Ask;
 
 /// Runs tasks. It decides nothing; what happens it reports, in the order that `runtime::Report` tells.
 pub trait Host: Send + Sync + 'static {
@@ -30,6 +35,9 @@ pub trait Host: Send + Sync + 'static {
     fn stop_container(&self, task: TaskId, container: &str);
     /// No container is started any more: the task is over when nothing of it runs.
     fn finish(&self, task: TaskId);
+    /// Asks a container how it is: whether the command of its health check would pass, and why not. Dropping the future ends
+    /// the question.
+    fn probe(&self, ask: Ask) -> BoxFuture<'static, Result<(), String>>;
     /// At once.
     fn kill(&self, task: TaskId);
     /// Everything of it was reported: it may be forgotten.
@@ -65,11 +73,13 @@ pub struct RuntimeHost {
     /// As many as there are running tasks: `forget` takes out what ended.
     tasks: Mutex<HashMap<TaskId, RunningTask>>,
     stops: Stops,
+    /// Where the ports of tasks really are.
+    table: Table,
 }
 
 impl RuntimeHost {
-    pub fn new(runtime: Runtime) -> RuntimeHost {
-        RuntimeHost { runtime, tasks: Mutex::default(), stops: Stops::default() }
+    pub fn new(runtime: Runtime, table: Table) -> RuntimeHost {
+        RuntimeHost { runtime, tasks: Mutex::default(), stops: Stops::default(), table }
     }
 
     /// Is ready once the container is asked to stop; at once where it does not run.
@@ -119,6 +129,13 @@ impl Host for RuntimeHost {
         if let Some(task) = self.task(task) {
             task.finish();
         }
+    }
+
+    fn probe(&self, ask: Ask) -> BoxFuture<'static, Result<(), String>> {
+        let Some(task) = self.task(ask.task) else {
+            return Box::pin(async { Err(String::from("the task does not run")) });
+        };
+        Box::pin(Prober { task, table: self.table.clone(), ask }.run())
     }
 
     fn kill(&self, task: TaskId) {

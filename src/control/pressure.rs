@@ -60,7 +60,7 @@ async fn relieve(shared: &Shared, memory: NodeMemory) {
         if record(shared, task, &end).await {
             tracing::warn!(task = %task.id, reason = end.reason, "ended a task");
             *shared.last_memory_end.0.lock() = Some(shared.now());
-            shared.running.set_stop_asked(task.id);
+            shared.running.ask_stop(task.id);
             shared.host.kill(task.id);
         }
     }

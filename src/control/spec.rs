@@ -4,6 +4,7 @@ pub mod agent;
 pub mod dry_run;
 mod environment;
 pub mod network;
+mod order;
 mod ports;
 mod volumes;
 
@@ -52,7 +53,7 @@ pub fn task_spec(
     }
     let weights: u32 = containers.iter().map(|container| container.cpu_weight).fold(0, u32::saturating_add);
     let own_cpu = task.cpu.as_deref().and_then(size::cpu_units);
-    Ok(TaskSpec {
+    let mut spec = TaskSpec {
         id: task.id,
         address,
         cpu_units: own_cpu.unwrap_or(weights).max(CPU_SHARES_MIN),
@@ -62,7 +63,9 @@ pub fn task_spec(
         files,
         held: false,
         containers,
-    })
+    };
+    order::set(&mut spec, definition);
+    Ok(spec)
 }
 
 /// What was registered, because ECS registers it, and cannot run here.

@@ -4,6 +4,7 @@
 //! between. What the host reports is recorded by a future of its own for each task (`life`), so that ten thousand of them
 //! share the store's flushes instead of waiting for each other.
 
+mod care;
 mod forget;
 mod life;
 mod running;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use crate::control::pressure;
 use crate::control::spec::{ImagePolicy, agent, task_spec};
+use crate::control::tasks::care::Care;
 use crate::control::turn::{Concern, Passed, Turn};
 use crate::control::{Phase, Shared};
 use crate::identity::task_role;
@@ -56,8 +58,9 @@ impl Concern for Tasks {
         let candidates = self.candidates(&turn);
         let sorted = self.sort(&turn.now, candidates);
         for id in &sorted.stop {
-            self.shared.running.set_stop_asked(*id);
-            self.shared.host.stop(*id);
+            if !self.shared.running.ask_stop(*id) {
+                self.shared.host.stop(*id);
+            }
         }
         let mut failed = false;
         for batch in sorted.change.chunks(BATCH) {
@@ -230,16 +233,18 @@ impl Tasks {
                 task.definition
             ))),
         };
-        shared.running.insert(task.id);
         match (spec, definition) {
             (Ok(mut spec), Some(definition)) => {
                 let role = task_role::role_of(&task, &definition);
                 let credentials = role.map(|role| shared.task_roles.associate(task.id, role, shared.ids.bits()));
                 agent::tell(&mut spec, &task, credentials.as_ref());
+                let care = Care::of(&shared, &task, &definition);
+                shared.running.insert(task.id, care.as_ref().map(Care::stopper));
                 let reports = shared.host.start(spec);
-                tokio::spawn(life::live(shared, task, definition, reports));
+                tokio::spawn(life::live(shared, task, definition, reports, care));
             }
             (Err(failure), _) => {
+                shared.running.insert(task.id, None);
                 tokio::spawn(life::fail(shared, task, failure));
             }
             (Ok(_), None) => unreachable!("without a definition there is no specification"),

@@ -1,6 +1,7 @@
 //! The whole control plane in one thread: the real store and planners, a scripted host, paused time.
 
 mod pressure;
+mod lives;
 mod scripted;
 mod simulation;
 mod world;

@@ -43,6 +43,10 @@ pub struct RestartPolicy {
 
 /// ECS's default `restartAttemptPeriod`.
 const ATTEMPT_PERIOD: Duration = Duration::from_secs(300);
+/// A label: milliseconds in place of `restartAttemptPeriod`, for tests that cannot wait for ECS's least of a minute.
+pub const ATTEMPT_PERIOD_LABEL: &str = "coracle.restart.attempt-period-ms";
+/// The shortest that the label may ask for: a container is then restarted ten times a second at most.
+const LABEL_ATTEMPT_PERIOD_MIN: Duration = Duration::from_millis(100);
 /// ECS's default `stopTimeout`.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -86,9 +90,12 @@ impl ContainerDefinition {
             return None;
         }
         let codes = policy["ignoredExitCodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let label = self.docker_labels.get(ATTEMPT_PERIOD_LABEL).and_then(|text| text.parse().ok());
+        let asked = || policy["restartAttemptPeriod"].as_u64().map_or(ATTEMPT_PERIOD, Duration::from_secs);
         Some(RestartPolicy {
             ignored_exit_codes: codes.iter().filter_map(Value::as_i64).collect(),
-            attempt_period: policy["restartAttemptPeriod"].as_u64().map_or(ATTEMPT_PERIOD, Duration::from_secs),
+            attempt_period: label
+                .map_or_else(asked, |milliseconds| Duration::from_millis(milliseconds).max(LABEL_ATTEMPT_PERIOD_MIN)),
         })
     }
 }

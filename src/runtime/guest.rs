@@ -1,6 +1,7 @@
 //! What runs in a container: programs, which run on the guest threads from the beginning, and handlers, whose requests
 //! begin on the thread that read them and come here when they take longer.
 
+pub mod export;
 pub mod handler;
 pub mod http;
 pub mod instance;

@@ -123,7 +123,7 @@ pub struct Binding {
 /// First `PullStarted`, one `Resolved` per image found, `PullStopped`. Then, for each container, its lives, one after the
 /// other: `ContainerStarted` (unless it could not start), then `ContainerStopped`, before which all that it printed was
 /// handed to the [`LogSink`]. A container that does not wait begins its first life by itself; every other life is ordered
-/// by `start_container`, a further one only after the `ContainerStopped` of the one before was received. Last `Ended`, when
+/// by `start_container` and ends in one `ContainerStopped`, also where `stop_container` comes before it began; a further one only after the `ContainerStopped` of the one before was received. Last `Ended`, when
 /// everything is released.
 ///
 /// A task that is not held ends when all of its containers have stopped. One that is held (`TaskSpec::held`, or a container

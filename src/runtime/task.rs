@@ -6,7 +6,7 @@
 mod orders;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -14,12 +14,14 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::model::task::runtime_id;
 use crate::model::{Exit, StartFailure, TaskId, Usage};
 use crate::network::{Address, Protocol};
 use crate::runtime::Node;
 use crate::runtime::files::{ContainerFiles, TaskDisk, TaskFiles};
+use crate::runtime::guest::export::Callable;
 use crate::runtime::guest::handler::{Handler, HandlerContainer, Parts, acquire_under_pressure};
 use crate::runtime::guest::listen::{Listening, listen};
 use crate::runtime::guest::program::Program;
@@ -44,6 +46,9 @@ struct Shared {
     orders: Orders,
     meters: TaskMeters,
     handlers: Mutex<HashMap<String, Handler>>,
+    /// Containers that run, of a task that is held: to be called by their health checks.
+    callables: Mutex<HashMap<String, Callable>>,
+    node: Weak<Node>,
 }
 
 impl LocalTask {
@@ -69,6 +74,20 @@ impl LocalTask {
 
     pub fn handler(&self, container: &str) -> Option<Handler> {
         self.shared.handlers.lock().get(container).cloned()
+    }
+
+    /// Calls an exported function of a container that runs: see [`crate::runtime::guest::export`].
+    pub async fn call_export(&self, container: &str, name: &str) -> Result<(), String> {
+        let callable = self.shared.callables.lock().get(container).cloned();
+        let (Some(callable), Some(node)) = (callable, self.shared.node.upgrade()) else {
+            return Err(String::from("the container does not run"));
+        };
+        callable.call(name, &node.permits, &node.pressure, node.guests.handle()).await
+    }
+
+    /// Where guests run.
+    pub fn guest_threads(&self) -> Option<tokio::runtime::Handle> {
+        self.shared.node.upgrade().map(|node| node.guests.handle().clone())
     }
 
     /// What it has used until now.
@@ -106,6 +125,8 @@ pub fn start(node: &Arc<Node>, spec: TaskSpec) -> (LocalTask, mpsc::Receiver<Rep
         orders: Orders::new(spec.containers.iter().map(|container| (container.name.as_str(), container.waits))),
         meters: TaskMeters::new(&node.cpu, &node.memory, &spec),
         handlers: Mutex::default(),
+        callables: Mutex::default(),
+        node: Arc::downgrade(node),
     });
     let life = Life { node: Arc::clone(node), shared: Arc::clone(&shared), reports: Reports(sender) };
     node.control.spawn(life.live(spec));
@@ -379,10 +400,13 @@ impl Lives<'_> {
         let mut lived = vec![false; self.containers.len()];
         loop {
             for (number, lived) in lived.iter_mut().enumerate() {
-                if !self.is_over()
-                    && (!*lived || self.is_heard())
-                    && let Some(halt) = shared.orders.begin(number, &shared.stop, &shared.kill)
-                {
+                if self.is_over() || (*lived && !self.is_heard()) {
+                    continue;
+                }
+                if shared.orders.take_refused(number) {
+                    *lived = true;
+                    self.stopped(number, Exit::CouldNotStart(stopped_before()));
+                } else if let Some(halt) = shared.orders.begin(number, &shared.stop, &shared.kill) {
                     *lived = true;
                     running.push(self.live(number, halt));
                 }
@@ -411,7 +435,22 @@ impl Lives<'_> {
             return (number, Exit::CouldNotStart(stopped_before()));
         };
         let sandbox = self.life.sandbox(self.id, container, &self.network, files);
+        if self.is_held {
+            let callable = Callable {
+                sandbox: Arc::clone(&sandbox),
+                image: Arc::clone(image),
+                engine: self.life.node.engines.get(image.engine).clone(),
+                cpu: self.life.meters(&container.name).cpu.clone(),
+                cut: CancellationToken::new(),
+                open: TaskTracker::new(),
+            };
+            self.life.shared.callables.lock().insert(container.name.clone(), callable);
+        }
         let exit = self.life.container(number, container, Arc::clone(image), sandbox, halt).await;
+        let callable = self.life.shared.callables.lock().remove(&container.name);
+        if let Some(callable) = callable {
+            callable.close().await;
+        }
         match self.disk.exceeded() {
             Some(reason) if !exit.never_ran() => (number, Exit::OutOfDisk(reason)),
             _ => (number, exit),

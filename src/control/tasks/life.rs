@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time;
 
+use crate::control::tasks::care::Care;
 use crate::control::tasks::{key_of, succeeded};
 use crate::control::{Phase, Shared};
 use crate::model::exit::StartFailure;
@@ -25,14 +26,15 @@ const GROUP_WAIT: Duration = Duration::from_millis(20);
 const FACTS_MAX: usize = 64;
 
 /// A fact, and when it was heard of.
-type Observed = (Fact, Timestamp);
+pub type Observed = (Fact, Timestamp);
 
-/// Records what the host reports about a task until its end.
+/// Records what the host reports about a task until its end, and takes care of its containers where they need it.
 pub async fn live(
     shared: Arc<Shared>,
     task: Task,
     definition: Arc<TaskDefinition>,
     mut reports: mpsc::Receiver<Report>,
+    mut care: Option<Care>,
 ) {
     let mut phase = shared.phase.subscribe();
     let closed = async move {
@@ -40,22 +42,49 @@ pub async fn live(
         let _ = phase.wait_for(|phase| *phase == Phase::Closed).await;
     };
     tokio::pin!(closed);
+    let mut facts: Vec<Observed> = Vec::new();
     loop {
-        let facts = tokio::select! {
-            facts = gather(&shared, &mut reports) => facts,
-            () = &mut closed => return,
-        };
-        let ended = facts.iter().any(|(fact, _)| *fact == Fact::Ended);
-        let effect = record(&shared, &task, &definition, &facts).await;
-        if effect.stop_rest {
-            shared.running.set_stop_asked(task.id);
-            shared.host.stop(task.id);
+        if facts.is_empty() {
+            // Both keep what they have in `facts` when the other is first.
+            let mut cared = Vec::new();
+            tokio::select! {
+                () = gather(&shared, &mut reports, &mut facts) => {}
+                () = wait(&mut care, &mut cared) => {}
+                () = &mut closed => return,
+            }
+            facts.append(&mut cared);
         }
+        if let Some(care) = &mut care {
+            care.observe(&mut facts);
+        }
+        let ended = facts.iter().any(|(fact, _)| *fact == Fact::Ended);
+        let effect = match facts.is_empty() {
+            true => Effect::default(),
+            false => record(&shared, &task, &definition, &facts).await,
+        };
+        facts.clear();
         if ended {
             break;
         }
+        if effect.stop_rest && !shared.running.ask_stop(task.id) {
+            shared.host.stop(task.id);
+        }
+        if let Some(care) = &mut care {
+            if effect.stop_rest {
+                care.stop();
+            }
+            care.act(&mut facts);
+        }
     }
     release(&shared, &task);
+}
+
+/// Until the containers want something; never, where nobody takes care of them.
+async fn wait(care: &mut Option<Care>, facts: &mut Vec<Observed>) {
+    match care {
+        Some(care) => care.wait(facts).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Ends a task that could not be handed to the host.
@@ -82,9 +111,8 @@ fn release(shared: &Shared, task: &Task) {
     shared.running.remove(task.id);
 }
 
-/// The next facts that are to be written together. Ends with `Ended`, also where the host breaks off without it.
-async fn gather(shared: &Shared, reports: &mut mpsc::Receiver<Report>) -> Vec<Observed> {
-    let mut facts: Vec<Observed> = Vec::new();
+/// Adds the next facts that are to be written together. Ends with `Ended`, also where the host breaks off without it.
+async fn gather(shared: &Shared, reports: &mut mpsc::Receiver<Report>, facts: &mut Vec<Observed>) {
     while facts.len() < FACTS_MAX {
         let waits = facts.is_empty();
         let urgent = facts.iter().any(|(fact, _)| is_urgent(fact));
@@ -109,13 +137,14 @@ async fn gather(shared: &Shared, reports: &mut mpsc::Receiver<Report>) -> Vec<Ob
             break;
         }
     }
-    facts
 }
 
 fn is_urgent(fact: &Fact) -> bool {
     match fact {
         Fact::PullStarted | Fact::Resolved { .. } | Fact::PullStopped => false,
         Fact::ContainerStarted { .. } | Fact::ContainerStopped { .. } | Fact::Ended => true,
+        // Not of the host.
+        Fact::Restarting { .. } | Fact::GivenUp { .. } | Fact::Health { .. } => true,
     }
 }
 

@@ -1,17 +1,23 @@
 //! The tasks that the host has, and which of them it was told to stop.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::model::TaskId;
 
 /// Bounded by what the node can hold: a task is in it from its placement to its end.
 pub struct RunningTasks {
-    /// The value says whether the host was told to stop it.
-    tasks: Mutex<HashMap<TaskId, bool>>,
+    tasks: Mutex<HashMap<TaskId, Running>>,
     count: watch::Sender<usize>,
+}
+
+struct Running {
+    stop_asked: bool,
+    /// Tells the task's own future, where that stops the containers in order.
+    in_order: Option<Arc<Notify>>,
 }
 
 impl Default for RunningTasks {
@@ -21,9 +27,9 @@ impl Default for RunningTasks {
 }
 
 impl RunningTasks {
-    pub fn insert(&self, task: TaskId) {
+    pub fn insert(&self, task: TaskId, in_order: Option<Arc<Notify>>) {
         let mut tasks = self.tasks.lock();
-        tasks.insert(task, false);
+        tasks.insert(task, Running { stop_asked: false, in_order });
         self.count.send_replace(tasks.len());
     }
 
@@ -33,16 +39,22 @@ impl RunningTasks {
         self.count.send_replace(tasks.len());
     }
 
-    pub fn set_stop_asked(&self, task: TaskId) {
-        if let Some(stop_asked) = self.tasks.lock().get_mut(&task) {
-            *stop_asked = true;
+    /// Notes that the task is told to stop. True where its own future has now heard of it, and stops it; otherwise the host
+    /// is to be told.
+    pub fn ask_stop(&self, task: TaskId) -> bool {
+        let mut tasks = self.tasks.lock();
+        let Some(running) = tasks.get_mut(&task) else { return false };
+        running.stop_asked = true;
+        if let Some(in_order) = &running.in_order {
+            in_order.notify_one();
         }
+        running.in_order.is_some()
     }
 
-    /// Whether the host has it, and whether the host was told to stop it.
+    /// Whether the host has it, and whether it was told to stop.
     pub fn state(&self, task: TaskId) -> (bool, bool) {
         let tasks = self.tasks.lock();
-        let stop_asked = tasks.get(&task).copied();
+        let stop_asked = tasks.get(&task).map(|running| running.stop_asked);
         (stop_asked.is_some(), stop_asked.unwrap_or(false))
     }
 

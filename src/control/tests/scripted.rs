@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time;
 
-use crate::control::{Balancer, Host};
+use crate::control::{Ask, Balancer, Host};
 use crate::model::exit::StartFailure;
 use crate::model::{Exit, TargetHealth, TargetState, TaskId};
 use crate::proxy::{HealthChange, HealthReport, LocalTarget, RoutesSpec, TargetKey};
@@ -21,6 +22,9 @@ pub const MISSING: &str = "missing";
 /// More than a test has under way for one task.
 const REPORTS_MAX: usize = 64;
 const COMMANDS_MAX: usize = 64;
+
+/// How long a probe takes.
+const PROBE_TIME: Duration = Duration::from_millis(3);
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -50,6 +54,10 @@ pub struct ScriptedHost {
     /// What tasks hold of the memory, and what all may.
     pub held: Mutex<HashMap<TaskId, u64>>,
     pub budget_bytes: Mutex<u64>,
+    /// Every container that was told to stop, in order.
+    pub container_stops: Mutex<Vec<String>>,
+    /// Containers that fail their own checks.
+    pub sick: Mutex<HashSet<(TaskId, String)>>,
     /// How long starting takes.
     pub start_time: Duration,
     /// How long a polite stop takes.
@@ -62,6 +70,8 @@ impl ScriptedHost {
             witness,
             commands: Mutex::default(),
             stops: Mutex::default(),
+            container_stops: Mutex::default(),
+            sick: Mutex::default(),
             held: Mutex::default(),
             budget_bytes: Mutex::default(),
             start_time: Duration::from_millis(40),
@@ -104,11 +114,20 @@ impl Host for ScriptedHost {
     }
 
     fn stop_container(&self, task: TaskId, container: &str) {
+        self.container_stops.lock().push(String::from(container));
         self.command(task, Command::StopContainer(String::from(container)));
     }
 
     fn finish(&self, task: TaskId) {
         self.command(task, Command::Finish);
+    }
+
+    fn probe(&self, ask: Ask) -> BoxFuture<'static, Result<(), String>> {
+        let sick = self.sick.lock().contains(&(ask.task, ask.container));
+        Box::pin(async move {
+            time::sleep(PROBE_TIME).await;
+            if sick { Err(String::from("it is sick")) } else { Ok(()) }
+        })
     }
 
     fn kill(&self, task: TaskId) {

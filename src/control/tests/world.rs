@@ -14,8 +14,8 @@ use crate::model::load_balancer::HealthCheck;
 use crate::model::service::{RolloutState, SchedulingStrategy, ServiceLoadBalancer, Throttle};
 use crate::model::task::{Container, ContainerStatus, LaunchType, NetworkInterface, StopCode};
 use crate::model::{
-    BootId, DefinitionId, Deployment, DesiredStatus, NodeId, Service, ServiceStatus, TargetGroup, Task, TaskId,
-    Timestamp,
+    BootId, DefinitionId, Deployment, DesiredStatus, NodeId, Service, ServiceStatus, TargetGroup, Task, TaskDefinition,
+    TaskId, Timestamp,
 };
 use crate::network::Table;
 use crate::store::{Key, Memory, Prefix, Store, View};
@@ -218,6 +218,24 @@ impl World {
             ..super::task(0)
         };
         self.write(|view| view.put(task));
+        id
+    }
+
+    /// As RegisterTaskDefinition does, of these containers.
+    pub fn define(&self, revision: u32, containers: serde_json::Value) -> TaskDefinition {
+        let mut definition = definition(serde_json::json!({
+            "containerDefinitions": containers, "networkMode": "awsvpc", "cpu": "256", "memory": "512"
+        }));
+        definition.id.revision = revision;
+        self.write(|view| view.put(definition.clone()));
+        definition
+    }
+
+    /// As RunTask does, of a definition of several containers.
+    pub fn run_defined(&self, definition: &TaskDefinition) -> TaskId {
+        let id = TaskId(u128::from(self.drawn.fetch_add(1, Ordering::Relaxed)) << 64 | 0xfed);
+        let task = Task::wanted(id, "default".parse().unwrap(), definition, self.now(), String::new);
+        self.write(|view| view.put(Task { launch_type: LaunchType::Fargate, ..task }));
         id
     }
 

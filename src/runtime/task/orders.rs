@@ -42,6 +42,8 @@ enum State {
     Idle,
     /// It starts as soon as it can.
     Wanted,
+    /// It was told to stop before it could start, and whoever ordered it has not heard so yet.
+    Refused,
     Living(CancellationToken),
 }
 
@@ -71,11 +73,12 @@ impl Orders {
     pub fn stop(&self, name: &str) {
         if let Some(container) = self.containers.lock().iter_mut().find(|known| known.name == name) {
             match &container.state {
-                State::Idle => {}
-                State::Wanted => container.state = State::Idle,
+                State::Idle | State::Refused => {}
+                State::Wanted => container.state = State::Refused,
                 State::Living(stop) => stop.cancel(),
             }
         }
+        self.changed.notify_one();
     }
 
     pub fn finish(&self) {
@@ -101,8 +104,18 @@ impl Orders {
         Some(Halt { stop: own, kill: kill.clone() })
     }
 
+    /// True, once, where it was told to stop between the order to start and the start.
+    pub fn take_refused(&self, number: usize) -> bool {
+        let mut containers = self.containers.lock();
+        let refused = containers.get_mut(number).filter(|container| matches!(container.state, State::Refused));
+        refused.map(|container| container.state = State::Idle).is_some()
+    }
+
     pub fn is_wanted(&self, number: usize) -> bool {
-        self.containers.lock().get(number).is_some_and(|container| matches!(container.state, State::Wanted))
+        self.containers
+            .lock()
+            .get(number)
+            .is_some_and(|container| matches!(container.state, State::Wanted | State::Refused))
     }
 
     pub fn ended(&self, number: usize) {
@@ -134,6 +147,7 @@ mod tests {
         orders.start("later");
         orders.stop("later");
         assert!(orders.begin(1, &stop, &kill).is_none(), "it was told to stop before it began");
+        assert!(orders.take_refused(1) && !orders.take_refused(1));
     }
 
     #[test]

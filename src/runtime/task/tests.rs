@@ -180,7 +180,7 @@ fn is_stop(of: &str) -> impl Fn(&Report) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_that_waits_starts_when_it_is_ordered_to() {
     let node = TestNode::start();
-    let later = ContainerSpec { waits: true, ..named("later", &["exit", "4"]) };
+    let later = ContainerSpec { waits: true, ..named("later", &["sleep", "200", "exit", "4"]) };
     let never = ContainerSpec { waits: true, ..named("never", &[]) };
     let (task, mut receiver) = node.runtime.run(node.spec(vec![named("first", &[]), later, never]));
     until(&mut receiver, is_stop("first")).await;

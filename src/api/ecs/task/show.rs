@@ -80,7 +80,7 @@ pub fn task(view: &mut View, task: &Task, with_tags: bool) -> wire::Task {
         ),
         version: Some(i64::try_from(task.version).unwrap_or(i64::MAX)),
         ephemeral_storage: (task.launch_type == LaunchType::Fargate)
-            .then(|| wire::EphemeralStorage { size_in_gi_b: Some(storage_gib(definition.as_deref())) }),
+            .then(|| wire::EphemeralStorage { size_in_gi_b: Some(storage_gib(task, definition.as_deref())) }),
         fargate_ephemeral_storage: None,
     }
 }
@@ -93,9 +93,12 @@ fn health(status: Option<HealthStatus>) -> Option<String> {
 /// Fargate's scratch space where the definition says nothing.
 const STORAGE_GIB_DEFAULT: i32 = 20;
 
-fn storage_gib(definition: Option<&TaskDefinition>) -> i32 {
-    definition
-        .and_then(|definition| definition.document.other.get("ephemeralStorage"))
+fn storage_gib(task: &Task, definition: Option<&TaskDefinition>) -> i32 {
+    let own = definition.and_then(|definition| definition.document.other.get("ephemeralStorage"));
+    task.overrides
+        .get("ephemeralStorage")
+        .filter(|storage| storage["sizeInGiB"].is_number())
+        .or(own)
         .and_then(|storage| storage["sizeInGiB"].as_i64())
         .and_then(|gib| i32::try_from(gib).ok())
         .unwrap_or(STORAGE_GIB_DEFAULT)
