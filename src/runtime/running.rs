@@ -1,5 +1,7 @@
 //! A task that runs, here or in a process of its own: whoever holds it need not know.
 
+use tokio::runtime::Handle;
+
 use crate::model::Usage;
 use crate::runtime::guest::handler::Handler;
 use crate::runtime::task::LocalTask;
@@ -78,6 +80,22 @@ impl RunningTask {
         match &self.place {
             Place::Here(task) => task.handler(container),
             Place::Apart(task) => task.handler(container).map(Handler::from),
+        }
+    }
+
+    /// Calls an exported function of a container that runs: see [`crate::runtime::guest::export`].
+    pub async fn call_export(&self, container: &str, name: &str) -> Result<(), String> {
+        match &self.place {
+            Place::Here(task) => task.call_export(container, name).await,
+            Place::Apart(task) => task.call_export(container, name).await,
+        }
+    }
+
+    /// Where its guests run, if they do so in this process.
+    pub fn guest_threads(&self) -> Option<Handle> {
+        match &self.place {
+            Place::Here(task) => task.guest_threads(),
+            Place::Apart(_) => None,
         }
     }
 

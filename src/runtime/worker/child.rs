@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
@@ -26,7 +27,7 @@ use crate::runtime::guest::http::{HandlerError, RequestBody, ResponseBody};
 use crate::runtime::spec::{ContainerSpec, LogSink, Report, Stream, TaskSpec};
 use crate::runtime::worker::http::{self, Requests};
 use crate::runtime::worker::lockdown::{self, Limits};
-use crate::runtime::worker::parent::WorkerConfig;
+use crate::runtime::worker::parent::{WorkerConfig, exported};
 use crate::runtime::worker::protocol::{self, FromWorker, Purpose, ToWorker, USED_PERIOD, Used};
 use crate::runtime::worker::table::Asking;
 use crate::runtime::{CompileIn, Node, RunningTask, Runtime, RuntimeConfig};
@@ -243,9 +244,15 @@ async fn start(
 
 fn handlers_of(task: RunningTask) -> http::Answer {
     Arc::new(move |container, request| {
-        let handler = container.and_then(|container| task.handler(&container));
+        let task = task.clone();
         Box::pin(async move {
-            match handler {
+            let container = container.unwrap_or_default();
+            if let Some((container, function)) = exported(&container) {
+                let called = task.call_export(container, function).await;
+                let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
+                return called.map(|()| Response::new(nothing)).map_err(HandlerError::Failed);
+            }
+            match task.handler(&container) {
                 Some(handler) => handler.call(request).await,
                 None => Err(HandlerError::NotRunning),
             }

@@ -10,6 +10,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -25,6 +27,14 @@ use crate::runtime::worker::protocol::{ToWorker, Used};
 
 /// Orders on their way to a worker: a start and a stop of each of ten containers, and those of the task.
 const ORDERS_MAX: usize = 64;
+
+/// Between a container's name, which has no spaces, and that of a function which is to be called.
+const EXPORT: &str = " wasm:";
+
+/// The container and the function, where a request asks for one.
+pub(super) fn exported(container: &str) -> Option<(&str, &str)> {
+    container.split_once(EXPORT)
+}
 
 /// How tasks are given processes of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +60,8 @@ pub(super) struct Shared {
     used: Mutex<Used>,
     /// What it holds of the node's memory, by that.
     memory: Mutex<NodeShare>,
+    /// While the worker runs.
+    connection: Mutex<Option<Requests>>,
     /// The handlers that run now, and the connection to their worker.
     handlers: Mutex<HashMap<String, Requests>>,
 }
@@ -63,7 +75,13 @@ impl IsolatedTask {
         let (reports, receiver) = mpsc::channel(crate::runtime::task::reports_max(spec.containers.len()));
         let (orders, ordered) = mpsc::channel(ORDERS_MAX);
         let memory = Mutex::new(node.memory.share());
-        let shared = Arc::new(Shared { orders, used: Mutex::default(), memory, handlers: Mutex::default() });
+        let shared = Arc::new(Shared {
+            orders,
+            used: Mutex::default(),
+            memory,
+            connection: Mutex::default(),
+            handlers: Mutex::default(),
+        });
         let relay = relay::Relay::new(Arc::clone(node), config, Arc::clone(&shared), reports);
         node.control.spawn(relay.live(spec, ordered));
         (IsolatedTask { shared }, receiver)
@@ -80,6 +98,19 @@ impl IsolatedTask {
     pub fn handler(&self, container: &str) -> Option<IsolatedHandler> {
         let requests = self.shared.handlers.lock().get(container)?.clone();
         Some(IsolatedHandler { container: Arc::from(container), requests })
+    }
+
+    /// As a request for a name that no container can have: see [`exported`].
+    pub async fn call_export(&self, container: &str, name: &str) -> Result<(), String> {
+        let connection = self.shared.connection.lock().clone();
+        let connection = connection.ok_or("the container does not run")?;
+        let nothing = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
+        let called = format!("{container}{EXPORT}{name}");
+        match connection.send(Some(&called), hyper::Request::new(nothing)).await {
+            Ok(_) => Ok(()),
+            Err(HandlerError::Failed(why)) => Err(why),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     pub fn usage(&self) -> Usage {

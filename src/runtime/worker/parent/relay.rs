@@ -68,6 +68,7 @@ impl Relay {
             Err(failure) => Err(failure),
         };
         self.shared.handlers.lock().clear();
+        self.shared.connection.lock().take();
         for report in containers.unreported(ended) {
             self.send(report).await;
         }
@@ -111,6 +112,7 @@ impl Relay {
             Process::start(&self.config, task).await.map_err(|error| failed(&error))?;
         let (requests, drive) = Requests::over(handlers).await.map_err(|error| failed(&error))?;
         let handlers = tokio::spawn(drive);
+        *self.shared.connection.lock() = Some(requests.clone());
         let endpoint = tokio::spawn(http::answer(endpoint, self.endpoint(task)));
         // They hold the address, and what the task publishes, until the worker is gone.
         let table = tokio::spawn(table::answer(table, Answers::new(spec.address.clone())));
