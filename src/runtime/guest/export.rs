@@ -129,7 +129,7 @@ async fn instantiate(
     component: &InstancePre<Guest>,
 ) -> wasmtime::Result<(wasmtime::component::Instance, Store<Guest>)> {
     loop {
-        let mut store = sandbox.store(engine, Stdin::Ended, None)?;
+        let mut store = sandbox.store(engine, Stdin::Ended, None, None)?;
         match component.instantiate_async(&mut store).await {
             Ok(instance) => return Ok((instance, store)),
             Err(error) if error.is::<PoolConcurrencyLimitError>() => {
@@ -149,7 +149,8 @@ async fn call_module(
     name: &str,
 ) -> Result<(), String> {
     let failed = |error: wasmtime::Error| format!("{name}: {}", message_of(&error));
-    let mut store = sandbox.store(engine, Stdin::Ended, None).map_err(failed)?;
+    let given = sandbox.files.given().await.map_err(|error| failed(error.into()))?;
+    let mut store = sandbox.store(engine, Stdin::Ended, None, Some(&given)).map_err(failed)?;
     let instance = module.instantiate_async(&mut store).await.map_err(failed)?;
     let function = instance.get_func(&mut store, name);
     let function = function.ok_or_else(|| format!("the module exports no function `{name}`"))?;
