@@ -1,6 +1,9 @@
 use http::Request;
 
 use super::*;
+use crate::identity::TaskRoles;
+use crate::identity::task_role::TaskCredentials;
+use crate::model::TaskId;
 
 const KEY: &str = "AKIDEXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
@@ -169,4 +172,59 @@ fn accepts_what_the_sdks_sign() {
     assert!(verify(&two, body, &keys(), "ecs", SIGNED_AT).is_ok());
     let changed = br#"{"clusterName": "b"}"#;
     assert_eq!(verify(&one, changed, &keys(), "ecs", SIGNED_AT), Err(SignatureError::Mismatch));
+}
+
+/// A request that AWS's own signer signed with what a task was given, and its token in a header or in the URL.
+fn signed_by_task(given: &TaskCredentials, presigned: bool) -> Parts {
+    let token = Some(given.token.to_string());
+    let identity =
+        Credentials::new(&given.access_key_id, given.secret_access_key.to_string(), token, None, "test").into();
+    let mut settings = SigningSettings::default();
+    if presigned {
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.expires_in = Some(Duration::from_secs(60));
+    }
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region("us-east-1")
+        .name("service")
+        .time(SystemTime::UNIX_EPOCH + SIGNED_AT.since(Timestamp(0)))
+        .settings(settings)
+        .build()
+        .unwrap()
+        .into();
+    let mut request =
+        Request::builder().uri("http://127.0.0.1:4566/").header("host", "127.0.0.1:4566").body(()).unwrap();
+    let signable = SignableRequest::new(
+        "GET",
+        "http://127.0.0.1:4566/",
+        [("host", "127.0.0.1:4566")].into_iter(),
+        SignableBody::Bytes(b""),
+    );
+    let (instructions, _) = sign(signable.unwrap(), &params).unwrap().into_parts();
+    instructions.apply_to_request_http1x(&mut request);
+    request.into_parts().0
+}
+
+#[test]
+fn what_a_task_was_given_counts_with_its_token_and_for_its_time() {
+    let roles = TaskRoles::default();
+    let id = roles.associate(TaskId(1), "role", 1);
+    let given = roles.credentials(TaskId(1), id.as_str(), SIGNED_AT, &[9; 96]).unwrap();
+    let keys = keys().with_task_roles(roles.clone());
+    let check = |parts: &Parts, now| verify(parts, b"", &keys, "service", now).map(|scope| scope.access_key_id);
+    for presigned in [false, true] {
+        let parts = signed_by_task(&given, presigned);
+        assert_eq!(check(&parts, SIGNED_AT), Ok(given.access_key_id.clone()), "presigned: {presigned}");
+        assert_eq!(verify(&parts, b"", &self::keys(), "service", SIGNED_AT), Err(SignatureError::UnknownKey));
+        assert_eq!(check(&parts, SIGNED_AT + Duration::from_secs(3600)), Err(SignatureError::ExpiredToken));
+    }
+    let mut without = signed_by_task(&given, false);
+    without.headers.remove("x-amz-security-token");
+    assert_eq!(check(&without, SIGNED_AT), Err(SignatureError::UnknownKey));
+    let mut other = signed_by_task(&given, false);
+    other.headers.insert("x-amz-security-token", "another".parse().unwrap());
+    assert_eq!(check(&other, SIGNED_AT), Err(SignatureError::UnknownKey));
+    roles.end(TaskId(1));
+    assert_eq!(check(&signed_by_task(&given, false), SIGNED_AT), Err(SignatureError::UnknownKey));
 }
