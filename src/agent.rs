@@ -17,6 +17,7 @@ mod stop;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -31,6 +32,9 @@ use crate::telemetry::UsageSource;
 
 pub use answer::plain;
 pub use stop::POLL_TIMEOUT;
+
+/// How long an answer waits for the start of the asking container to be on record: what a busy store takes for a write.
+const RECORDED_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Tells when a container is asked to stop.
 pub trait StopSource: Send + Sync + 'static {
@@ -103,15 +107,15 @@ impl Agent {
 
     /// Answers a request of `task`. What cannot be answered is an answer, too.
     pub async fn answer(&self, task: TaskId, request: Request<Bytes>, moment: Moment) -> Response<Bytes> {
-        let Some(asker) = self.asker(task) else {
+        let path = request.uri().path().to_owned();
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let Some(asker) = self.recorded(task, segments.get(1).copied().unwrap_or_default()).await else {
             return plain(StatusCode::NOT_FOUND, "there is no such task");
         };
         let is_live = |task: TaskId| self.store.snapshot().task(task).is_some_and(|task| !task.is_stopped());
         if !self.rates.take(task, moment.now, is_live) {
             return plain(StatusCode::TOO_MANY_REQUESTS, "You have reached maximum request limit.");
         }
-        let path = request.uri().path().to_owned();
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
         match segments.as_slice() {
             ["v2", "credentials", id @ ..] => self.credentials(&asker, &id.join("/"), &moment),
             ["v2", rest @ ..] => self.v2(&asker, rest, moment.now),
@@ -125,6 +129,30 @@ impl Agent {
                 fault::answer(&asker, id, fault, operation, request.method())
             }
             _ => answer::not_found(),
+        }
+    }
+
+    /// The asking task, once it is on record that it runs: a guest may ask before that is written, and would be told that its
+    /// own container has no image yet. `id` is that of the container in the path, where there is one.
+    async fn recorded(&self, task: TaskId, id: &str) -> Option<Asker> {
+        let mut watch = self.store.watch();
+        let recorded = async {
+            loop {
+                watch.borrow_and_update();
+                let asker = self.asker(task)?;
+                let has_started = match asker.container(id) {
+                    Some((_, container)) => container.runtime_id.is_some(),
+                    None => asker.task.containers.iter().any(|container| container.runtime_id.is_some()),
+                };
+                if has_started || asker.task.is_stopped() || watch.changed().await.is_err() {
+                    return Some(asker);
+                }
+            }
+        };
+        match tokio::time::timeout(RECORDED_TIMEOUT, recorded).await {
+            Ok(asker) => asker,
+            // It asks for a container that has not started.
+            Err(_) => self.asker(task),
         }
     }
 

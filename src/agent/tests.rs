@@ -76,6 +76,9 @@ fn task(id: TaskId) -> Task {
         security_groups: Vec::new(),
         assign_public_ip: false,
     });
+    for (number, container) in task.containers.iter_mut().enumerate() {
+        container.runtime_id = Some(runtime_id(id, number));
+    }
     task.tags = vec![crate::model::Tag { key: String::from("team"), value: Some(String::from("blue")) }];
     task
 }
@@ -322,6 +325,21 @@ async fn faults_are_not_enabled_and_associations_not_there() {
     assert_eq!(status, 400);
     assert!(answer["Error"].as_str().is_some_and(|text| text.starts_with("enableFaultInjection is not enabled")));
     assert_eq!(scene.get(&format!("/v3/{}/associations/elastic-inference/x", id(MINE, 0))).await.0, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_waits_a_moment_for_the_start_to_be_on_record() {
+    let scene = Scene::new().await;
+    scene.change(|task| task.containers[0].runtime_id = None).await;
+    let path = format!("/v4/{}", id(MINE, 0));
+    let asked = scene.get(&path);
+    let recorded = scene.change(|task| task.containers[0].image_digest = Some(String::from("sha256:1")));
+    let ((_, container), ()) = tokio::join!(asked, recorded);
+    assert_eq!(container["ImageID"], "sha256:1");
+    // One that does not start is not waited for without end.
+    scene.change(|task| task.containers[0].runtime_id = None).await;
+    let (status, container) = scene.get(&path).await;
+    assert_eq!((status, &container["ImageID"]), (200, &json!("")));
 }
 
 #[tokio::test]

@@ -158,6 +158,11 @@ async fn a_protected_task_outlives_a_scale_in() {
         (shown["protectedTasks"][0]["protectionEnabled"] == true).then_some(())
     })
     .await;
+    let protection = until("the task to have looked at its protection", async || {
+        server.printed(&arn).await.into_iter().find(|line| line.starts_with("get "))
+    })
+    .await;
+    assert!(protection.contains(r#""ProtectionEnabled":true"#) && protection.contains(&arn), "{protection}");
     server.ecs("UpdateService", json!({"service": "guarded", "desiredCount": 0})).await;
     let said = until("the service to say why it waits", async || {
         let service = server.service("guarded").await;
@@ -172,9 +177,6 @@ async fn a_protected_task_outlives_a_scale_in() {
     let answer = server.ecs("UpdateTaskProtection", off).await;
     assert_eq!(answer["protectedTasks"][0]["protectionEnabled"], false, "{answer}");
     server.task_in(&arn, "STOPPED").await;
-    let printed = server.printed(&arn).await;
-    let protection = printed.iter().find(|line| line.starts_with("get ")).unwrap();
-    assert!(protection.contains(r#""ProtectionEnabled":true"#) && protection.contains(&arn), "{protection}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
