@@ -43,6 +43,17 @@ pub fn assign(request: &mut RegisterTaskDefinitionRequest, kinds: &[GuestKind]) 
     lines
 }
 
+/// The ports of this machine that tasks of the definition ask for by number.
+pub fn of_machine(request: &RegisterTaskDefinitionRequest) -> Vec<i32> {
+    let mode = request.network_mode.as_deref();
+    if matches!(mode, Some("awsvpc" | "none")) {
+        return Vec::new();
+    }
+    let mappings = request.container_definitions.iter().flatten().flat_map(|of| of.port_mappings.iter().flatten());
+    let asked = mappings.filter_map(|of| if mode == Some("host") { of.container_port } else { of.host_port });
+    asked.filter(|port| *port != 0).collect()
+}
+
 /// The ports that the definition maps and that speak HTTP, in its order; and a line for each that does not. A handler
 /// speaks nothing else. What a program speaks only its `appProtocol` says: behind a load balancer that looks for HTTP, a
 /// program that does not speak it would be replaced for ever.

@@ -141,7 +141,7 @@ impl<'a> Stack<'a> {
                 .find(|listener| listener["DefaultActions"][0]["TargetGroupArn"].as_str() == Some(&group));
             let listener = match existing {
                 Some(listener) => listener["ListenerArn"].clone(),
-                None => self.listen(&balancer, &group).await?,
+                None => self.listen(&balancer, &group, &ports::of_machine(request)).await?,
             };
             service.listeners.push((listener.as_str().unwrap_or_default().to_owned(), port.clone()));
             service.target_groups.push(group);
@@ -149,11 +149,16 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// Makes a listener on the first port from `LISTENER_PORT` that no listener of `up` has yet.
-    async fn listen(&self, balancer: &str, group: &str) -> Result<Value, Failure> {
+    /// Makes a listener on the first port from `LISTENER_PORT` that no listener of `up` has yet, and that the service's own
+    /// tasks do not ask for.
+    async fn listen(&self, balancer: &str, group: &str, of_tasks: &[i32]) -> Result<Value, Failure> {
         let used: usize = self.services.lock().iter().map(|service| service.listeners.len()).sum();
         let mut port = LISTENER_PORT + i32::try_from(used).unwrap_or(0);
         loop {
+            if of_tasks.contains(&port) && port < u16::MAX.into() {
+                port += 1;
+                continue;
+            }
             let input = json!({
                 "LoadBalancerArn": balancer, "Protocol": "HTTP", "Port": port,
                 "DefaultActions": [{"Type": "forward", "TargetGroupArn": group}],
