@@ -23,6 +23,7 @@ mod serve;
 mod server;
 mod stop;
 mod up;
+mod usage;
 
 /// Run Amazon ECS task definitions as sandboxed WebAssembly components.
 #[derive(Debug, Parser)]
@@ -49,6 +50,8 @@ enum Command {
     Stop(stop::StopArgs),
     /// List the images that a server knows by name.
     Images(images::ImagesArgs),
+    /// Show what tasks have used: CPU, memory over time, requests, instructions.
+    Usage(usage::UsageArgs),
     /// Say of every field of a task definition what happens to it here.
     Check(check::CheckArgs),
     /// Compile one image: what the server runs as a child, so that a compile bomb hurts nobody.
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Ps(arguments) => client::block_on(ps::run(arguments)),
         Command::Logs(arguments) => client::block_on(logs::run(arguments)),
         Command::Stop(arguments) => client::block_on(stop::run(arguments)),
+        Command::Usage(arguments) => client::block_on(usage::run(arguments)),
         Command::Images(arguments) => client::block_on(images::run(arguments)),
     };
     done.unwrap_or_else(|failure| {

@@ -9,6 +9,7 @@ pub mod container_instance;
 pub mod dependency;
 pub mod exit;
 pub mod health;
+pub mod labels;
 pub mod load_balancer;
 pub mod name;
 pub mod parameter;

@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod engine;
 pub mod exit;
 pub mod files;
+pub mod fuel;
 pub mod guest;
 pub mod host_ports;
 pub mod image;

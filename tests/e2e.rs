@@ -20,6 +20,7 @@ mod e2e {
     mod agent;
     mod aws_cli;
     mod balancer;
+    mod budgets;
     mod boto3;
     mod command_line;
     mod corpus;

@@ -26,6 +26,7 @@ const MIXES: &[&[u32]] = &[
     &[256],
     &[1024],
     &[256, 512],
+    &[1024, 2048],
     &[256, 256, 256, 256],
     &[256, 512, 1024],
     &[256, 512, 1024, 2048],
@@ -96,9 +97,14 @@ pub async fn measure(extent: &Extent) -> Result<Vec<Row>, Failure> {
     ])
 }
 
-/// What one that spins on one thread can use of its size.
+/// A container for each core that a task may use: each spins on one thread.
+fn containers(units: u32) -> u32 {
+    units.div_ceil(1024)
+}
+
+/// What a task can use of its size.
 fn alone(units: u32) -> f64 {
-    (f64::from(units) / 1024.0).min(1.0)
+    f64::from(units) / 1024.0
 }
 
 /// Shares by weight; what one cannot use is shared by the others.
@@ -124,11 +130,11 @@ async fn spin(runtime: &Runtime, network: &Table, mix: &[u32], window: Duration)
     let mut running = Vec::new();
     for (number, units) in (1..).zip(mix) {
         let id = TaskId(number);
-        let container = ContainerSpec {
+        let container = |number: u32| ContainerSpec {
             args: vec![String::from("spin")],
             may_name_any_file: true,
             stop_timeout: Duration::ZERO,
-            ..ContainerSpec::new("hog", guest("hog"))
+            ..ContainerSpec::new(format!("hog-{number}"), guest("hog"))
         };
         let spec = TaskSpec {
             id,
@@ -136,9 +142,10 @@ async fn spin(runtime: &Runtime, network: &Table, mix: &[u32], window: Duration)
             cpu_units: *units,
             cpu_capped: true,
             memory_bytes: None,
+            fuel: None,
             held: false,
             files: Default::default(),
-            containers: vec![container],
+            containers: (0..containers(*units)).map(container).collect(),
         };
         running.push(runtime.run(spec));
     }

@@ -1,6 +1,8 @@
 //! What our own command line asks a server for beyond the AWS APIs: logs as a stream, images, where listeners are bound.
 //! Under `/_coracle/`, guarded as the API is: by Host, by Origin and, where keys are configured, by signature.
 
+mod usage;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,8 +21,8 @@ use crate::model::{Task, TaskId, Timestamp};
 use crate::proxy::{Body, BoxError, Proxy};
 use crate::runtime::Runtime;
 use crate::store::{Prefix, Store};
-use crate::telemetry::Logs;
 use crate::telemetry::logs::LogLine;
+use crate::telemetry::{Logs, UsageSource};
 
 /// Lines that are read and sent at once.
 const PAGE_LINES: usize = 512;
@@ -32,12 +34,26 @@ pub struct LocalEndpoints {
     logs: Logs,
     runtime: Runtime,
     proxy: Arc<Proxy>,
+    usage: Arc<dyn UsageSource>,
     keys: AccessKeys,
 }
 
 impl LocalEndpoints {
-    pub fn new(store: Store, logs: Logs, runtime: Runtime, proxy: Arc<Proxy>, keys: AccessKeys) -> LocalEndpoints {
-        LocalEndpoints { store, logs, runtime, proxy, keys }
+    pub fn new(
+        store: Store,
+        logs: Logs,
+        runtime: Runtime,
+        proxy: Arc<Proxy>,
+        usage: Arc<dyn UsageSource>,
+        keys: AccessKeys,
+    ) -> LocalEndpoints {
+        LocalEndpoints { store, logs, runtime, proxy, usage, keys }
+    }
+
+    /// What tasks use, those of one region where it is named.
+    fn usage(&self, query: &str) -> Value {
+        let region = parameter(query, "region");
+        usage::ledger(&self.store.snapshot(), &*self.usage, region.as_deref())
     }
 
     fn images(&self) -> Value {
@@ -98,6 +114,7 @@ impl LocalApi for LocalEndpoints {
         match parts.uri.path().strip_prefix("/_coracle/").unwrap_or_default() {
             "images" => answer(&self.images()),
             "node" => answer(&self.node()),
+            "usage" => answer(&self.usage(parts.uri.query().unwrap_or_default())),
             path => match path.strip_prefix("logs/").and_then(|id| id.parse::<TaskId>().ok()) {
                 Some(task) => self.logs(task, parts.uri.query().unwrap_or_default()),
                 None => text(StatusCode::NOT_FOUND, String::from("there is nothing here\n")),
@@ -122,11 +139,13 @@ fn answer(value: &Value) -> Response<Body> {
     response
 }
 
+fn parameter(query: &str, wanted: &str) -> Option<String> {
+    form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+}
+
 /// The lines of one task, one JSON object each. With `follow=true` it ends with the task; a reader that goes away ends it.
 fn stream(logs: Logs, task: TaskId, query: &str, may_follow: bool) -> Response<Body> {
-    let parameter = |wanted: &str| {
-        form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
-    };
+    let parameter = |wanted: &str| parameter(query, wanted);
     let follow = may_follow && parameter("follow").as_deref() == Some("true");
     let after = match parameter("tail").and_then(|count| count.parse().ok()) {
         Some(count) => logs.tail(task, count),

@@ -26,7 +26,7 @@ use crate::proxy::Proxy;
 use crate::runtime::files::keep_files_private;
 use crate::runtime::{CompileIn, GuestKind, Runtime, RuntimeConfig, WorkerConfig};
 use crate::store::{BackendError, Key, Store};
-use crate::telemetry::Logs;
+use crate::telemetry::{Logs, UsageSource};
 
 /// How much of the machine's memory tasks may use: the rest is for the page cache, compilation and ourselves.
 const MEMORY_PERCENT: u64 = 80;
@@ -117,14 +117,15 @@ impl Server {
         );
         let proxy = Proxy::new(&Handle::current());
         let host = Arc::new(RuntimeHost::new(runtime.clone(), network.clone()));
+        let usage = Arc::clone(&host) as Arc<dyn UsageSource>;
         let task_roles = TaskRoles::default();
-        let (usage, stops) = (Arc::clone(&host) as _, Arc::new(Stops(Arc::clone(&host))));
+        let stops = Arc::new(Stops(Arc::clone(&host)));
         let agent_config = AgentConfig {
             cores: config.cores,
             memory_bytes: config.memory_bytes,
             keys_configured: keys.are_configured(),
         };
-        endpoint.fill(Agent::new(store.clone(), task_roles.clone(), usage, stops, agent_config));
+        endpoint.fill(Agent::new(store.clone(), task_roles.clone(), Arc::clone(&usage), stops, agent_config));
         let control = control::start(control::Config {
             store: store.clone(),
             host,
@@ -148,7 +149,7 @@ impl Server {
         let config = Arc::new(config);
         let api_keys = keys.clone().with_task_roles(task_roles);
         let api = Arc::new(Api::new(store.clone(), logs.clone(), api_keys, sealing, Arc::clone(&config)));
-        let local = LocalEndpoints::new(store.clone(), logs.clone(), runtime.clone(), Arc::clone(&proxy), keys);
+        let local = LocalEndpoints::new(store.clone(), logs.clone(), runtime.clone(), Arc::clone(&proxy), usage, keys);
         let services = Services { proxy: Arc::clone(&proxy), api: Arc::clone(&api) as _, local: Arc::new(local) };
         let front_config = FrontConfig {
             hosts: Vec::new(),

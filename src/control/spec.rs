@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod dry_run;
 mod environment;
+mod labels;
 pub mod network;
 mod order;
 mod ports;
@@ -14,7 +15,6 @@ use serde_json::{Map, Value};
 
 use crate::model::exit::StartFailure;
 use crate::model::support::{self, Verdict};
-use crate::model::task::LaunchType;
 use crate::model::task_definition::{ContainerDefinition, NetworkMode};
 use crate::model::{Settings, Task, TaskDefinition, size};
 use crate::network::Address;
@@ -53,18 +53,24 @@ pub fn task_spec(
     }
     let weights: u32 = containers.iter().map(|container| container.cpu_weight).fold(0, u32::saturating_add);
     let own_cpu = task.cpu.as_deref().and_then(size::cpu_units);
+    let has_cpu = own_cpu.is_some() || document.container_definitions.iter().any(|container| container.cpu > 0);
     let mut spec = TaskSpec {
         id: task.id,
         address,
         cpu_units: own_cpu.unwrap_or(weights).max(CPU_SHARES_MIN),
-        // EC2 and EXTERNAL tasks may use what is idle; on Fargate the size is what is paid for.
-        cpu_capped: task.launch_type == LaunchType::Fargate,
+        cpu_capped: false,
+        fuel: None,
         memory_bytes: task.memory.as_deref().and_then(size::memory_mib).map(|mib| u64::from(mib) * MIB),
         files,
         held: false,
         containers,
     };
     order::set(&mut spec, definition);
+    labels::apply(&mut spec, &labels::of(&document.container_definitions)?, task.launch_type, has_cpu)?;
+    for (spec, container) in spec.containers.iter_mut().zip(&document.container_definitions) {
+        let given: Vec<&str> = container.environment.iter().map(|pair| pair.name.as_str()).collect();
+        labels::same_environment(spec, &given);
+    }
     Ok(spec)
 }
 
@@ -135,6 +141,7 @@ fn invalid(container: &ContainerDefinition, what: String) -> StartFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::task::LaunchType;
     use crate::model::{TaskId, Timestamp};
     use crate::network::{Protocol, Table};
 
@@ -177,6 +184,30 @@ mod tests {
         assert_eq!(value("CORACLE_TASK_DEFINITION"), Some("web:1"));
         assert_eq!(web.ports.len(), 4);
         assert_eq!(web.ports[3], (92, Protocol::Udp));
+    }
+
+    #[test]
+    fn labels_say_what_ecs_has_no_field_for() {
+        let of = |labels: Value, launch_type: LaunchType| {
+            let document = serde_json::json!({"containerDefinitions": [
+                {"name": "web", "image": "i", "cpu": 64, "dockerLabels": labels}, {"name": "beside", "image": "i"}
+            ]});
+            spec(document, |task| task.launch_type = launch_type)
+        };
+        let plain = of(serde_json::json!({}), LaunchType::Fargate).unwrap();
+        assert_eq!((plain.cpu_capped, plain.fuel), (true, None));
+        assert!(plain.containers[0].environment.iter().any(|(name, _)| name == "HOSTNAME"));
+        let labelled = serde_json::json!({"coracle.cpu.burst": "true", "coracle.fuel.task": "5000",
+            "coracle.fuel.request": "70", "coracle.deterministic": "true"});
+        let labelled = of(labelled, LaunchType::Fargate).unwrap();
+        assert_eq!((labelled.cpu_capped, labelled.fuel), (false, Some(5000)));
+        let (web, beside) = (&labelled.containers[0], &labelled.containers[1]);
+        assert_eq!((web.request_fuel, web.deterministic), (Some(70), true));
+        assert_eq!((beside.request_fuel, beside.deterministic), (None, false));
+        assert!(!web.environment.iter().any(|(name, _)| name == "HOSTNAME"));
+        assert!(of(serde_json::json!({"coracle.cpu.burst": "false"}), LaunchType::Ec2).unwrap().cpu_capped);
+        let bad = of(serde_json::json!({"coracle.fuel.task": "much"}), LaunchType::Ec2).err().unwrap().text();
+        assert!(bad.contains("dockerLabels.coracle.fuel.task"), "{bad}");
     }
 
     #[test]

@@ -3,10 +3,13 @@
 //! One table, read by `coracle check` before a definition is used and by the node when a task starts, so that nothing
 //! that was asked for is dropped in silence.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::model::health::{self, Mapping};
+use crate::model::labels;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,7 +72,7 @@ const CONTAINER: &[Row] = &[
     ("command", Mapped, "the arguments after entryPoint"),
     ("environment", Honoured, ""),
     ("stopTimeout", Honoured, "seconds until a guest that does not end is cut off"),
-    ("dockerLabels", Honoured, "coracle.instances.keep: true keeps a handler's instances between requests"),
+    ("dockerLabels", Honoured, "those named coracle.* say what ECS has no field for"),
     ("logConfiguration", Mapped, "read the lines with `coracle logs`"),
     ("interactive", Mapped, "standard input stays open, and empty, until the stop"),
     ("pseudoTerminal", WithoutEffect, "there is no terminal"),
@@ -119,7 +122,18 @@ pub fn fields(document: &Value) -> Vec<Field> {
             }
         }
     }
+    fields.extend(bad_label(members.get("containerDefinitions")));
     fields
+}
+
+/// A label of ours that says nothing: registered all the same, because ECS registers any.
+fn bad_label(containers: Option<&Value>) -> Option<Field> {
+    let labels =
+        |container: &Value| serde_json::from_value::<BTreeMap<String, String>>(container["dockerLabels"].clone());
+    let given: Vec<_> = containers?.as_array()?.iter().map(|container| labels(container).unwrap_or_default()).collect();
+    let bad = labels::parse(given.iter()).err()?;
+    let path = format!("containerDefinitions[{}].dockerLabels.{}", bad.container, bad.name);
+    Some(Field { path, verdict: Refused, text: bad.text })
 }
 
 /// `false` is what a member that is off says.
@@ -192,6 +206,16 @@ mod tests {
         assert!(verdict == Mapped && text.ends_with("GET http://localhost:8080/up"), "{text}");
         let (verdict, text) = field(json!(["CMD", "pg_isready"]));
         assert!(verdict == WithoutEffect && text.contains("wasm:EXPORT"), "{text}");
+    }
+
+    #[test]
+    fn a_label_that_says_nothing_is_refused_and_named() {
+        let fields = fields(&json!({"containerDefinitions": [
+            {"name": "a", "dockerLabels": {"coracle.fuel.task": "1000"}},
+            {"name": "b", "dockerLabels": {"coracle.fuel.request": "many"}}
+        ]}));
+        let bad = fields.iter().find(|field| field.verdict == Refused).unwrap();
+        assert_eq!(bad.path, "containerDefinitions[1].dockerLabels.coracle.fuel.request");
     }
 
     #[test]

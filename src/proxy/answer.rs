@@ -55,12 +55,13 @@ impl ForwardError {
             ForwardError::NotListening => StatusCode::BAD_GATEWAY,
             ForwardError::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             ForwardError::Target(error) => match error {
-                TargetError::NotStarted | TargetError::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+                TargetError::NotStarted | TargetError::Overloaded | TargetError::OutOfFuel => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 TargetError::TimedOut => StatusCode::GATEWAY_TIMEOUT,
                 TargetError::Stopped
                 | TargetError::Trapped(_)
                 | TargetError::OutOfMemory
-                | TargetError::OutOfFuel
                 | TargetError::InvalidResponse(_)
                 | TargetError::Failed(_) => StatusCode::BAD_GATEWAY,
             },

@@ -12,5 +12,5 @@ mod metered;
 mod scheduler;
 mod slab;
 
-pub use metered::{Clock, ContainerCpu, CpuScheduler, Metered, SystemClock, TaskCpu};
+pub use metered::{Clock, ContainerCpu, CpuScheduler, Metered, SystemClock, TaskCpu, this_thread_is_for_guests};
 pub use scheduler::{ContainerKey, CpuUsage, Decision, Scheduler, TaskKey, TaskShare, WaiterId};

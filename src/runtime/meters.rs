@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::model::Usage;
 use crate::runtime::cpu::{ContainerCpu, CpuScheduler, CpuUsage, TaskCpu};
+use crate::runtime::fuel::Budget;
 use crate::runtime::memory::{MemoryMeter, NodeMeter};
 use crate::runtime::spec::{ContainerSpec, TaskSpec};
 
@@ -15,6 +16,7 @@ use crate::runtime::spec::{ContainerSpec, TaskSpec};
 pub struct TaskMeters {
     cpu: TaskCpu,
     memory: MemoryMeter,
+    fuel_budget: Option<Arc<Budget>>,
     containers: BTreeMap<String, Arc<ContainerMeters>>,
 }
 
@@ -26,6 +28,7 @@ pub struct ContainerMeters {
     pub instances: Arc<AtomicU64>,
     /// Requests that its handler was given.
     pub requests: Arc<AtomicU64>,
+    /// Instructions, and host calls as they are charged.
     pub fuel: Arc<AtomicU64>,
 }
 
@@ -41,12 +44,18 @@ impl TaskMeters {
             fuel: Arc::default(),
         };
         let containers = spec.containers.iter().map(|it| (it.name.clone(), Arc::new(meters(it)))).collect();
-        TaskMeters { cpu, memory, containers }
+        let fuel_budget = spec.fuel.map(|instructions| Arc::new(Budget::new(instructions)));
+        TaskMeters { cpu, memory, fuel_budget, containers }
     }
 
     /// The meters of a container that the task was made with.
     pub fn container(&self, name: &str) -> Option<&Arc<ContainerMeters>> {
         self.containers.get(name)
+    }
+
+    /// The task's budget of instructions.
+    pub fn fuel_budget(&self) -> Option<&Arc<Budget>> {
+        self.fuel_budget.as_ref()
     }
 
     pub fn usage(&self) -> Usage {

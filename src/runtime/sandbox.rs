@@ -4,33 +4,36 @@
 //! task's log, its standard input is empty, its files are what it was given, its network is its task's own address.
 
 pub mod container_log;
+pub mod deterministic;
 mod held;
 pub mod linker;
 pub mod outgoing;
+mod sleep;
 pub mod stdio;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::component::ResourceTable;
-use wasmtime::{CallHook, Engine, Store};
+use wasmtime::{CallHook, Engine, Store, StoreContextMut, Trap};
+use wasmtime_wasi::clocks::WasiClocksView;
 use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::model::{StartFailure, TaskId};
 use crate::runtime::files::{ContainerFiles, FilesView, Given};
+use crate::runtime::fuel::{Budget, Crossing, FuelMeter, STORE_FUEL};
 use crate::runtime::memory::{MemoryLimiter, MemoryMeter, Reservation, Slots};
 use crate::runtime::sandbox::container_log::ContainerLog;
+use crate::runtime::sandbox::deterministic::VirtualClock;
 use crate::runtime::sandbox::held::Held;
 use crate::runtime::sandbox::outgoing::Outgoing;
 use crate::runtime::sandbox::stdio::{LogOutput, Stdin};
 use crate::runtime::sockets::{self, SocketsView, TaskNetwork};
 use crate::runtime::spec::Stream;
 
-/// Fuel ends a poll after 0.1 to 0.45 ms of work, at 1 % of overhead (measured: a tenth of it costs 11 %, ten times as
-/// much delays others by milliseconds).
-const POLL_FUEL: u64 = 1_000_000;
 /// What one host call may make the host copy. The largest that a well-meant guest does is a chunk of 1 MiB of a body.
 const HOST_CALL_BYTES_MAX: usize = 16 << 20;
 /// Random bytes of one call: the host makes them in one go, and copies them. wasmtime's default of 64 MiB is 0.2 s during
@@ -50,7 +53,12 @@ pub struct Sandbox {
     pub container: Arc<str>,
     pub args: Vec<String>,
     pub environment: Vec<(String, String)>,
-    pub fuel: Option<u64>,
+    /// The container's count of fuel, its task's budget, and the budget of each of its requests.
+    pub fuel: Arc<AtomicU64>,
+    pub fuel_budget: Option<Arc<Budget>>,
+    pub request_fuel: Option<u64>,
+    /// Seeded randomness and virtual clocks.
+    pub deterministic: bool,
     pub memory: MemoryMeter,
     pub network: TaskNetwork,
     pub files: Arc<ContainerFiles>,
@@ -63,6 +71,8 @@ pub struct Sandbox {
 pub struct Guest {
     pub memory: MemoryLimiter,
     held: Held,
+    fuel: FuelMeter,
+    clock: Option<VirtualClock>,
     /// For all worlds: WASI 0.2 and 0.3 use the context and the table within.
     pub wasi: WasiP1Ctx,
     http: WasiHttpCtx,
@@ -114,10 +124,13 @@ impl Sandbox {
     ) -> wasmtime::Result<Store<Guest>> {
         let slots = if engine.pooling_allocator_metrics().is_some() { Slots::POOLED } else { Slots::LARGEST };
         let memory = MemoryLimiter::new(self.memory.clone(), slots, admitted);
+        let clock = self.deterministic.then(VirtualClock::default);
         let guest = Guest {
             memory,
             held: Held::default(),
-            wasi: self.wasi(stdin, given)?,
+            fuel: FuelMeter::new(Arc::clone(&self.fuel), self.fuel_budget.clone(), self.request_fuel),
+            wasi: self.wasi(stdin, given, clock.as_ref())?,
+            clock,
             http: http_limits(),
             outgoing: Outgoing::new(self.network.outlet()),
             network: self.network.another(),
@@ -133,21 +146,27 @@ impl Sandbox {
             table.set_max_capacity(RESOURCES_MAX);
         }
         store.call_hook(|mut store, hook| match hook {
+            CallHook::CallingHost => cross(store),
             CallHook::ReturningFromHost => store.data_mut().count_held(),
-            CallHook::CallingHost | CallHook::CallingWasm | CallHook::ReturningFromWasm => Ok(()),
+            CallHook::CallingWasm | CallHook::ReturningFromWasm => Ok(()),
         });
-        // The share of the processor decides when the next poll may begin.
-        store.fuel_async_yield_interval(Some(POLL_FUEL))?;
-        self.refuel(&mut store)?;
+        begin(&mut store)?;
         Ok(store)
     }
 
-    /// Gives the whole budget, for a run or for a request.
-    pub fn refuel(&self, store: &mut Store<Guest>) -> wasmtime::Result<()> {
-        store.set_fuel(self.fuel.unwrap_or(u64::MAX))
+    /// Resolves when the task's budget of fuel is used up; never where it has none.
+    pub async fn fuel_exhausted(&self) {
+        match &self.fuel_budget {
+            Some(budget) => budget.exhausted().await,
+            None => std::future::pending().await,
+        }
     }
 
-    fn wasi(&self, stdin: Stdin, given: Option<&Given>) -> wasmtime::Result<WasiP1Ctx> {
+    pub fn is_fuel_exhausted(&self) -> bool {
+        self.fuel_budget.as_ref().is_some_and(|budget| budget.is_exhausted())
+    }
+
+    fn wasi(&self, stdin: Stdin, given: Option<&Given>, clock: Option<&VirtualClock>) -> wasmtime::Result<WasiP1Ctx> {
         let mut builder = WasiCtx::builder();
         builder
             .args(&self.args)
@@ -160,6 +179,9 @@ impl Sandbox {
             .max_random_size(RANDOM_BYTES_MAX);
         if let Some(directory) = self.files.working_directory() {
             builder.initial_cwd(directory);
+        }
+        if let Some(clock) = clock {
+            deterministic::configure(&mut builder, clock);
         }
         sockets::configure(&self.network, &mut builder);
         for (path, name, permissions) in given.into_iter().flatten() {
@@ -179,6 +201,40 @@ impl Sandbox {
     }
 }
 
+/// A run begins in this store, or another request in that of a kept instance: the budget of a request is whole again.
+pub fn begin(store: &mut Store<Guest>) -> wasmtime::Result<()> {
+    match store.data_mut().fuel.begin() {
+        // The share of the processor decides when the next slice may begin.
+        Crossing::Slice(slice) => store.fuel_async_yield_interval(Some(slice))?,
+        Crossing::Go => {}
+        Crossing::Out => return Err(Trap::OutOfFuel.into()),
+    }
+    store.set_fuel(STORE_FUEL)
+}
+
+/// The run or the request has ended, well or not: counts what it used since it last called the host.
+pub fn settle(store: &mut Store<Guest>) {
+    if let Ok(fuel) = store.get_fuel() {
+        store.data_mut().fuel.settle(fuel);
+    }
+}
+
+/// The guest leaves its own code: for a host call, or because its slice has ended.
+fn cross(mut store: StoreContextMut<'_, Guest>) -> wasmtime::Result<()> {
+    let fuel = store.get_fuel()?;
+    let guest = store.data_mut();
+    let before = guest.fuel.total();
+    let crossing = guest.fuel.cross(fuel);
+    if let Some(clock) = &guest.clock {
+        clock.advance(guest.fuel.total() - before);
+    }
+    match crossing {
+        Crossing::Go => Ok(()),
+        Crossing::Slice(slice) => store.fuel_async_yield_interval(Some(slice)),
+        Crossing::Out => Err(Trap::OutOfFuel.into()),
+    }
+}
+
 fn http_limits() -> WasiHttpCtx {
     let mut http = WasiHttpCtx::new();
     http.set_field_size_limit(FIELDS_BYTES_MAX);
@@ -194,6 +250,17 @@ impl Guest {
     /// Counts what the host holds for it, from time to time.
     fn count_held(&mut self) -> wasmtime::Result<()> {
         self.held.after_call(self.wasi.ctx().table, &mut self.memory).map_err(wasmtime::Error::new)
+    }
+
+    /// Where its time is virtual.
+    fn virtual_clock(&self) -> Option<VirtualClock> {
+        self.clock.clone()
+    }
+
+    /// What its monotonic clock shows.
+    fn monotonic_ns(&mut self) -> u64 {
+        // It cannot fail: it reads the clock that the context was made with.
+        monotonic_clock::Host::now(&mut self.clocks()).unwrap_or_default()
     }
 
     pub fn table(&mut self) -> &mut ResourceTable {
@@ -224,3 +291,6 @@ impl FilesView for Guest {
         &self.files
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,8 @@ pub struct TaskSpec {
     pub cpu_units: u32,
     /// Fargate caps; EC2 and EXTERNAL may use what is idle.
     pub cpu_capped: bool,
+    /// The instruction budget of all containers and instances together; beyond it the task ends.
+    pub fuel: Option<u64>,
     /// What all containers may hold together; `None` where only the containers have limits.
     pub memory_bytes: Option<u64>,
     /// The task goes on while none of its containers runs, until it is told that it is over: containers may be started
@@ -63,8 +65,10 @@ pub struct ContainerSpec {
     pub waits: bool,
     /// From the polite stop to the cut.
     pub stop_timeout: Duration,
-    /// An instruction budget: of the whole run of a program, of each request of a handler.
-    pub fuel: Option<u64>,
+    /// The instruction budget of each request of a handler.
+    pub request_fuel: Option<u64>,
+    /// Seeded randomness and virtual clocks, so that the same input uses the same fuel. Instances are never kept.
+    pub deterministic: bool,
     pub files: FilesSpec,
 }
 
@@ -88,7 +92,8 @@ impl ContainerSpec {
             interactive: false,
             waits: false,
             stop_timeout: STOP_TIMEOUT_DEFAULT,
-            fuel: None,
+            request_fuel: None,
+            deterministic: false,
             files: FilesSpec::default(),
         }
     }

@@ -234,7 +234,10 @@ impl Life {
             container: Arc::from(container.name.as_str()),
             args,
             environment: container.environment.clone(),
-            fuel: container.fuel,
+            fuel: Arc::clone(&meters.fuel),
+            fuel_budget: self.shared.meters.fuel_budget().cloned(),
+            request_fuel: container.request_fuel,
+            deterministic: container.deterministic,
             memory: meters.memory.clone(),
             network: Life::network(container, network),
             files,
@@ -280,6 +283,13 @@ impl Life {
         runtime_id: String,
         halt: Halt,
     ) -> Exit {
+        if container.request_fuel.is_some() {
+            let message = format!(
+                "coracle.fuel.request: image '{}' is a program, which has no requests; coracle.fuel.task bounds it",
+                container.image
+            );
+            return Exit::CouldNotStart(StartFailure::CannotCreate(message));
+        }
         // On a full node a program waits; it is not running before it has its slot.
         let permit = tokio::select! {
             biased;
@@ -324,7 +334,7 @@ impl Life {
             cpu: self.meters(&container.name).cpu.clone(),
             guests: self.node.guests.handle().clone(),
             pressure: Arc::clone(&self.node.pressure),
-            keep_instances: container.keep_instances,
+            keep_instances: container.keep_instances && !container.deterministic,
             requests: Arc::clone(&self.meters(&container.name).requests),
             sandbox,
             image,

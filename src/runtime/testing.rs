@@ -81,6 +81,7 @@ impl TestNode {
             cpu_units: 1024,
             cpu_capped: false,
             memory_bytes: None,
+            fuel: None,
             held: false,
             files: Default::default(),
             containers,

@@ -14,7 +14,7 @@ use crate::control::tasks::{key_of, succeeded};
 use crate::control::{Phase, Shared};
 use crate::model::exit::StartFailure;
 use crate::model::task::{NetworkBinding, StopCode};
-use crate::model::{Task, TaskDefinition, Timestamp};
+use crate::model::{Task, TaskDefinition, Timestamp, Usage};
 use crate::plan::task;
 use crate::plan::task::life::{Effect, Fact, apply};
 use crate::runtime::{Binding, GuestKind, Report};
@@ -176,6 +176,7 @@ fn binding(binding: &Binding) -> NetworkBinding {
 /// Writes facts, in order, in one transaction.
 async fn record(shared: &Shared, task: &Task, definition: &TaskDefinition, facts: &[Observed]) -> Effect {
     let key = key_of(task);
+    let used = shared.host.usage(task.id);
     let written = shared.store.transact(|view| {
         let mut effect = Effect::default();
         let Some(before) = view.get::<Task>(&key) else { return Ok(effect) };
@@ -184,6 +185,10 @@ async fn record(shared: &Shared, task: &Task, definition: &TaskDefinition, facts
             let of_this = apply(&mut found, definition, fact, *at);
             effect.durable |= of_this.durable;
             effect.stop_rest |= of_this.stop_rest;
+            if *fact == Fact::Ended {
+                // The ledger: durable with the end, because nobody can be asked afterwards.
+                found.usage = found.usage.or(used.map(Usage::ended));
+            }
         }
         if found != *before {
             found.version += 1;

@@ -59,12 +59,11 @@ pub struct TaskShare {
 pub struct CpuUsage {
     /// CPU time of the threads that polled the guests.
     pub charged_ns: u64,
-    /// Wall time during which some guest wanted to run and the task's own cap held it. Always 0 for a container: the cap
-    /// is the task's.
+    /// Wall time during which some guest wanted to run and the task's own cap held it.
     pub throttled_ns: u64,
     /// How many polls were charged.
     pub polls: u64,
-    /// How often the task used up its cap.
+    /// How often the task used up its cap; of a container, how often that held it.
     pub throttled_times: u64,
 }
 
@@ -115,6 +114,8 @@ struct Container {
     /// Who waits, by seat: first come, first served.
     queue: BTreeSet<(u64, Key)>,
     permits: u32,
+    /// Since when the task's cap has been holding somebody of it.
+    held_since_ns: Option<u64>,
     usage: CpuUsage,
 }
 
@@ -237,6 +238,12 @@ impl<W> Scheduler<W> {
         }
         self.release(container);
         self.dispatch();
+    }
+
+    /// The same where the caller would go on at once: true where it is its turn again, without anybody being woken for it.
+    pub fn finish_and_stay(&mut self, now_ns: u64, id: WaiterId, cpu_ns: u64) -> bool {
+        self.finish(now_ns, id, cpu_ns);
+        self.begin(now_ns, id) == Decision::Run
     }
 
     /// Time has passed: lets throttled tasks go on, and takes back permits that nobody came for.

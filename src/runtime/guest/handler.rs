@@ -170,12 +170,14 @@ impl HandlerContainer {
         tokio::select! {
             biased;
             () = kill.cancelled() => {}
+            () = shared.parts.sandbox.fuel_exhausted() => {}
             () = stop.cancelled() => {}
         }
         shared.open.close();
         let drained = tokio::select! {
             biased;
             () = kill.cancelled() => false,
+            () = shared.parts.sandbox.fuel_exhausted() => false,
             () = shared.open.wait() => true,
             () = tokio::time::sleep(stop_timeout) => false,
         };
@@ -185,6 +187,9 @@ impl HandlerContainer {
         shared.open.wait().await;
         if let Some(idle) = &shared.idle {
             idle.clear();
+        }
+        if shared.parts.sandbox.is_fuel_exhausted() {
+            return Exit::OutOfFuel;
         }
         if drained { Exit::Stopped } else { Exit::Killed }
     }

@@ -144,10 +144,11 @@ fn status(error: &HandlerError) -> StatusCode {
     match error {
         HandlerError::Trapped(_)
         | HandlerError::OutOfMemory
-        | HandlerError::OutOfFuel
         | HandlerError::InvalidResponse(_)
         | HandlerError::Failed(_) => StatusCode::BAD_GATEWAY,
-        HandlerError::Overloaded | HandlerError::NotRunning | HandlerError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+        HandlerError::OutOfFuel | HandlerError::Overloaded | HandlerError::NotRunning | HandlerError::Stopped => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         HandlerError::InvalidRequest(_) => StatusCode::BAD_REQUEST,
     }
 }

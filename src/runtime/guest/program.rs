@@ -15,8 +15,8 @@ use crate::runtime::exit::of_error;
 use crate::runtime::guest::instance::{Exports, Failed, Instance};
 use crate::runtime::guest::log_trap;
 use crate::runtime::image::load::Image;
-use crate::runtime::sandbox::Sandbox;
 use crate::runtime::sandbox::stdio::Stdin;
+use crate::runtime::sandbox::{self, Sandbox};
 
 /// What `wasi:cli/run` returns where it fails: every shell's general error.
 const RUN_FAILED: u8 = 1;
@@ -39,6 +39,7 @@ impl Program {
     pub async fn run(self, guests: &Handle, stop: CancellationToken, kill: CancellationToken) -> Exit {
         let cut = kill.child_token();
         let stop_timeout = self.stop_timeout;
+        let sandbox = Arc::clone(&self.sandbox);
         let cpu = self.cpu.clone();
         let work = cpu.meter(self.call(stop.clone()));
         let cut_here = cut.clone();
@@ -55,6 +56,11 @@ impl Program {
         };
         let ended = tokio::select! {
             ended = &mut task => ended,
+            () = sandbox.fuel_exhausted() => {
+                cut.cancel();
+                // Also where another container of the task used up the last of it.
+                task.await.map(|exit| if exit == Exit::Killed { Exit::OutOfFuel } else { exit })
+            }
             () = stopped => {
                 cut.cancel();
                 task.await
@@ -77,10 +83,14 @@ impl Program {
         let stdin = if interactive { Stdin::UntilStop(stop) } else { Stdin::Ended };
         let instance = Instance::new(&sandbox, &engine, &image.code, stdin, permit, None).await;
         let failed = match instance {
-            Ok(mut instance) => match run(&mut instance).await {
-                Ok(code) => return Exit::Returned { code },
-                Err(error) => Failed { error, memory_refused: instance.store.data().memory_refused() },
-            },
+            Ok(mut instance) => {
+                let returned = run(&mut instance).await;
+                sandbox::settle(&mut instance.store);
+                match returned {
+                    Ok(code) => return Exit::Returned { code },
+                    Err(error) => Failed { error, memory_refused: instance.store.data().memory_refused() },
+                }
+            }
             Err(failed) => failed,
         };
         let exit = of_error(&failed.error, failed.memory_refused);

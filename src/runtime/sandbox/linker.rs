@@ -7,7 +7,7 @@ use wasmtime::component::Linker;
 
 use crate::runtime::engine::{EngineKind, Engines};
 use crate::runtime::files;
-use crate::runtime::sandbox::Guest;
+use crate::runtime::sandbox::{Guest, sleep};
 use crate::runtime::sockets::{shadow_p2, shadow_p3};
 
 /// The linkers of the node's engines.
@@ -49,11 +49,13 @@ fn link(engines: &Engines, kind: EngineKind) -> wasmtime::Result<Linked> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut components)?;
     shadow_p2(&mut components)?;
     files::shadow_p2(&mut components)?;
+    sleep::shadow_p2(&mut components)?;
     if kind != EngineKind::Sequential {
         wasmtime_wasi::p3::add_to_linker(&mut components)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut components)?;
         shadow_p3(&mut components)?;
         files::shadow_p3(&mut components)?;
+        sleep::shadow_p3(&mut components)?;
     }
     let mut modules = wasmtime::Linker::new(engine);
     wasmtime_wasi::p1::add_to_linker_async(&mut modules, |guest: &mut Guest| &mut guest.wasi)?;

@@ -246,3 +246,35 @@ fn the_timer_ends_with_the_last_handle() {
         }
     });
 }
+
+#[test]
+fn on_a_guests_thread_one_guest_goes_on_in_place_until_another_wants_to() {
+    let (node, clock) = node(1);
+    let task = node.task(1024, false);
+    let (container, shared) = (task.container(2), clock.clone());
+    // A thread of its own, because it stays one for guests.
+    std::thread::spawn(move || {
+        this_thread_is_for_guests();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut alone = container.meter(yielding(shared.clone(), MS / 4));
+        assert!(Pin::new(&mut alone).poll(&mut cx).is_pending());
+        // Four slices of a quarter of a millisecond.
+        assert_eq!(container.usage().polls, 4);
+        let mut other = container.meter(yielding(shared.clone(), MS / 4));
+        assert!(Pin::new(&mut other).poll(&mut cx).is_pending());
+        assert!(Pin::new(&mut alone).poll(&mut cx).is_pending());
+        assert_eq!(container.usage().polls, 5);
+    })
+    .join()
+    .unwrap();
+}
+
+/// Works for so long, and yields as wasmtime does, for ever.
+async fn yielding(clock: Arc<TestClock>, ns: u64) {
+    poll_fn(|cx| {
+        clock.burn(ns);
+        cx.waker().wake_by_ref();
+        Poll::<()>::Pending
+    })
+    .await;
+}

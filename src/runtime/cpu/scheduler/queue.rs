@@ -40,6 +40,7 @@ impl<W> Scheduler<W> {
         }
         let task = container.task;
         self.place(task);
+        self.count_held_container(key);
     }
 
     /// Takes a waiter out of its container's queue.
@@ -52,6 +53,7 @@ impl<W> Scheduler<W> {
         }
         let task = container.task;
         self.place(task);
+        self.count_held_container(key);
     }
 
     /// Offers free permits to those whose turn it is.
@@ -137,7 +139,11 @@ impl<W> Scheduler<W> {
         if place == task.place {
             return;
         }
-        match std::mem::replace(&mut task.place, place) {
+        let before = std::mem::replace(&mut task.place, place);
+        let held_or_not = before.is_held() != place.is_held();
+        let waiting: Vec<Key> =
+            if held_or_not { task.waiting.iter().map(|(_, key)| *key).collect() } else { Vec::new() };
+        match before {
             Place::Nowhere => false,
             Place::Ready(virtual_ns) => self.ready.remove(&(virtual_ns, key)),
             Place::Held(until_ns) => self.held.remove(&(until_ns, key)),
@@ -147,6 +153,25 @@ impl<W> Scheduler<W> {
             Place::Ready(virtual_ns) => self.ready.insert((virtual_ns, key)),
             Place::Held(until_ns) => self.held.insert((until_ns, key)),
         };
+        waiting.into_iter().for_each(|key| self.count_held_container(key));
+    }
+
+    /// Keeps count of the time that its task's cap holds guests of a container.
+    fn count_held_container(&mut self, key: Key) {
+        let now_ns = self.now_ns;
+        let is_held = self.task_of(key).place.is_held();
+        let container = self.containers.get_mut(key).expect("only called for containers that were found");
+        match (container.held_since_ns, is_held && !container.queue.is_empty()) {
+            (None, true) => {
+                container.held_since_ns = Some(now_ns);
+                container.usage.throttled_times += 1;
+            }
+            (Some(since_ns), false) => {
+                container.held_since_ns = None;
+                container.usage.throttled_ns += now_ns.saturating_sub(since_ns);
+            }
+            (None, false) | (Some(_), true) => {}
+        }
     }
 
     pub(super) fn task_of(&self, container: Key) -> &Task {
@@ -171,6 +196,20 @@ impl Task {
             }
             (None, _) | (Some(_), Place::Held(_)) => {}
         }
+    }
+}
+
+impl Container {
+    /// What was used until now, the present hold included.
+    pub(super) fn usage(&self, now_ns: u64) -> super::CpuUsage {
+        let held_ns = self.held_since_ns.map_or(0, |since_ns| now_ns.saturating_sub(since_ns));
+        super::CpuUsage { throttled_ns: self.usage.throttled_ns + held_ns, ..self.usage }
+    }
+}
+
+impl Place {
+    fn is_held(self) -> bool {
+        matches!(self, Place::Held(_))
     }
 }
 

@@ -34,6 +34,7 @@ impl<W> Scheduler<W> {
             virtual_ns,
             queue: BTreeSet::new(),
             permits: 0,
+            held_since_ns: None,
             usage: CpuUsage::default(),
         })))
     }
@@ -81,8 +82,8 @@ impl<W> Scheduler<W> {
         self.tasks.get(key.0).map(|task| task.usage(now_ns.max(self.now_ns))).unwrap_or_default()
     }
 
-    pub fn container_usage(&self, key: ContainerKey) -> CpuUsage {
-        self.containers.get(key.0).map(|container| container.usage).unwrap_or_default()
+    pub fn container_usage(&self, now_ns: u64, key: ContainerKey) -> CpuUsage {
+        self.containers.get(key.0).map(|container| container.usage(now_ns.max(self.now_ns))).unwrap_or_default()
     }
 
     /// Permits that guests have or are offered; never more than cores.

@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 
 use super::*;
 
+mod mixes;
 mod shares;
 
 const US: u64 = 1_000;

@@ -186,7 +186,7 @@ fn more_instances_of_a_container_get_no_more_than_one() {
         it.want(now_ms * MS, id);
         it.finish((now_ms + 1) * MS, id, MS);
     }
-    let used = [many, one].map(|key| it.container_usage(key).charged_ns / MS);
+    let used = [many, one].map(|key| it.container_usage(0, key).charged_ns / MS);
     assert!(used[0].abs_diff(used[1]) <= 2, "{used:?}");
 }
 

@@ -20,8 +20,8 @@ use crate::runtime::guest::http::HandlerError;
 use crate::runtime::guest::instance::{Exports, Failed, Instance};
 use crate::runtime::guest::log_trap;
 use crate::runtime::memory::Crowded;
-use crate::runtime::sandbox::Guest;
 use crate::runtime::sandbox::stdio::Stdin;
+use crate::runtime::sandbox::{self, Guest};
 
 /// How the guest's work ended. Set before its store is dropped, so that whoever sees a stream of it end can ask why.
 pub(super) type Outcome = OnceLock<Result<(), HandlerError>>;
@@ -36,7 +36,10 @@ pub(super) async fn serve(
 ) {
     let parts = &shared.parts;
     let instance = match seat {
-        Seat::Kept(instance) => Ok(instance),
+        Seat::Kept(mut instance) => match sandbox::begin(&mut instance.store) {
+            Ok(()) => Ok(instance),
+            Err(error) => Err(Failed { error, memory_refused: false }),
+        },
         Seat::Fresh(permit, admitted) => {
             let code = &parts.image.code;
             let made = Instance::new(&parts.sandbox, &parts.engine, code, Stdin::Ended, permit, Some(admitted));
@@ -47,10 +50,8 @@ pub(super) async fn serve(
         Ok(instance) => instance,
         Err(failed) => return settle(&outcome, Err(failure(&shared, &failed))),
     };
-    let called = match parts.sandbox.refuel(&mut instance.store) {
-        Ok(()) => call(&mut instance, request, head).await,
-        Err(error) => Err(error),
-    };
+    let called = call(&mut instance, request, head).await;
+    sandbox::settle(&mut instance.store);
     match called {
         Ok(()) => {
             settle(&outcome, Ok(()));

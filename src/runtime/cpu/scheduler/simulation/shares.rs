@@ -39,7 +39,7 @@ fn spin_all(cores: u32, shares: &[(u32, Option<u32>)], salt: u64) -> Vec<f64> {
 }
 
 /// Jain's index: 1 where all are equal, 1/n where one has everything.
-fn jain(parts: &[f64]) -> f64 {
+pub(super) fn jain(parts: &[f64]) -> f64 {
     let sum: f64 = parts.iter().sum();
     sum * sum / (parts.len() as f64 * parts.iter().map(|part| part * part).sum::<f64>())
 }
@@ -104,11 +104,11 @@ fn a_container_uses_what_its_neighbours_leave_and_no_more_when_they_want_it() {
     let busy = it.container(task, 100, &[SPIN; 5]);
     it.container(other, 100, &[SPIN]);
     it.run(SECONDS_5);
-    let alone_ns = it.scheduler.container_usage(busy).charged_ns as f64;
+    let alone_ns = it.scheduler.container_usage(it.now_ns, busy).charged_ns as f64;
     assert!((alone_ns / (SECONDS_5 as f64 / 2.0) - 1.0).abs() < 0.02, "{alone_ns}");
     let neighbour = it.container(task, 300, &[SPIN]);
     it.run(2 * SECONDS_5);
-    let used_ns = it.scheduler.container_usage(neighbour).charged_ns as f64;
+    let used_ns = it.scheduler.container_usage(it.now_ns, neighbour).charged_ns as f64;
     assert!((used_ns / (SECONDS_5 as f64 * 0.375) - 1.0).abs() < 0.02, "{used_ns}");
 }
 
