@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::agent::{Agent, Asker, Version};
+use crate::model::health::HealthStatus;
 use crate::model::task::{ContainerStatus, LaunchType, runtime_id};
 use crate::model::task_definition::{ContainerDefinition, NetworkMode};
 use crate::model::{Arn, Container, DesiredStatus, Tag, Task, TaskStatus, Timestamp, size};
@@ -107,6 +108,8 @@ pub(super) struct ContainerMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     finished_at: Option<String>,
     r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<Health>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     volumes: Vec<Volume>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,6 +121,16 @@ pub(super) struct ContainerMetadata {
     networks: Vec<Network>,
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshotter: Option<&'static str>,
+    /// Where it has a restart policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_count: Option<u32>,
+}
+
+/// Of a container whose health is checked. While it is not known the agent says nothing of it.
+#[derive(Serialize)]
+struct Health {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -236,11 +249,17 @@ pub(super) fn container(asker: &Asker, version: Version, number: usize, containe
         started_at: time(container.started_at),
         finished_at: time(container.finished_at),
         r#type: "NORMAL",
+        health: container
+            .health_status
+            .map(|status| Health { status: (status != HealthStatus::Unknown).then(|| status.as_str()) }),
         volumes: volumes(asker, asked),
         log_driver: log.and_then(|log| Some(log.get("logDriver")?.as_str()?.to_owned())),
         log_options: log.map(|log| log_options(log, task, container)),
         container_arn: newest.then(|| task.container_arn(container).into()),
         networks: vec![network(asker, asked, newest)],
+        restart_count: asked
+            .filter(|asked| newest && asked.restart_policy().is_some())
+            .map(|_| container.restart_count),
         snapshotter: (newest && task.launch_type == LaunchType::Fargate).then_some("overlayfs"),
     }
 }

@@ -54,7 +54,8 @@ fn definition() -> TaskDefinition {
                 {"name": "app", "image": "hello", "cpu": 64, "memory": 128, "portMappings": [{"containerPort": 80}],
                  "dockerLabels": {"a": "b"}, "logConfiguration": {"logDriver": "awslogs", "options": {
                     "awslogs-group": "g", "awslogs-stream-prefix": "p"}}},
-                {"name": "stopping", "image": "hello", "stopTimeout": 7},
+                {"name": "stopping", "image": "hello", "stopTimeout": 7, "restartPolicy": {"enabled": true},
+                 "healthCheck": {"command": ["CMD", "curl", "http://localhost/"]}},
                 {"name": "gone", "image": "hello"}
             ]
         }
@@ -182,6 +183,8 @@ async fn the_fourth_version_says_what_fargate_says() {
     assert_eq!(task["EphemeralStorageMetrics"], json!({"Utilized": 0, "Reserved": 20480}));
     assert_eq!(task["ClockDrift"]["ReferenceTimestamp"], "2023-11-14T22:15:00.000Z");
     assert_eq!(task["Containers"].as_array().map(Vec::len), Some(3));
+    assert_eq!(task["Containers"][1]["RestartCount"], 0);
+    assert!(task["Containers"][1]["Health"].is_object() && task["Containers"][0].get("Health").is_none());
     assert!(task.get("TaskTags").is_none());
     let (_, tagged) = scene.get(&format!("/v4/{}/taskWithTags", id(MINE, 1))).await;
     assert_eq!(tagged["TaskTags"], json!({"team": "blue"}));
