@@ -172,6 +172,10 @@ impl UsageSource for RuntimeHost {
     fn container_usage(&self, task: TaskId, container: &str) -> Option<Usage> {
         self.task(task)?.container_usage(container)
     }
+
+    fn storage_bytes(&self, task: TaskId) -> Option<u64> {
+        self.task(task)?.storage_bytes()
+    }
 }
 
 /// A handler of the runtime, as the proxy calls it.

@@ -16,6 +16,7 @@
 pub mod disk;
 mod home;
 mod io;
+mod listings;
 mod measure;
 mod p2;
 mod p3;
@@ -29,6 +30,7 @@ use wasmtime_wasi::WasiView;
 
 pub use disk::{ContainerFiles, Given, TaskDisk};
 pub use home::{Home, HomeError, OnlyTask};
+pub use listings::Listings;
 pub use p2::shadow_p2;
 pub use p3::shadow_p3;
 pub use spec::{FilesSpec, Mount, Source, TaskFiles, VolumeSpec};
@@ -36,6 +38,7 @@ pub use spec::{FilesSpec, Mount, Source, TaskFiles, VolumeSpec};
 /// The data of a store whose guest may use files.
 pub trait FilesView: WasiView + 'static {
     fn files(&self) -> &Arc<ContainerFiles>;
+    fn listings(&mut self) -> &mut Listings;
 }
 
 /// Nobody but our own user reads what tasks write, whatever modes they ask for.

@@ -75,6 +75,14 @@ impl RunningTask {
         }
     }
 
+    /// What its files took of the disk when they were last looked at, where it runs here.
+    pub fn storage_bytes(&self) -> Option<u64> {
+        match &self.place {
+            Place::Here(task) => Some(task.storage_bytes()),
+            Place::Apart(_) => None,
+        }
+    }
+
     /// The handler of this container, once it started and until it stopped.
     pub fn handler(&self, container: &str) -> Option<Handler> {
         match &self.place {

@@ -23,7 +23,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::model::{StartFailure, TaskId};
-use crate::runtime::files::{ContainerFiles, FilesView, Given};
+use crate::runtime::files::{ContainerFiles, FilesView, Given, Listings};
 use crate::runtime::fuel::{Budget, Crossing, FuelMeter, STORE_FUEL};
 use crate::runtime::memory::{MemoryLimiter, MemoryMeter, Reservation, Slots};
 use crate::runtime::sandbox::container_log::ContainerLog;
@@ -79,6 +79,7 @@ pub struct Guest {
     outgoing: Outgoing,
     network: TaskNetwork,
     files: Arc<ContainerFiles>,
+    listings: Listings,
     _live: Live,
 }
 
@@ -135,6 +136,7 @@ impl Sandbox {
             outgoing: Outgoing::new(self.network.outlet()),
             network: self.network.another(),
             files: Arc::clone(&self.files),
+            listings: Listings::default(),
             _live: Live::begin(&self.instances),
         };
         let mut store = Store::new(engine, guest);
@@ -289,6 +291,10 @@ impl SocketsView for Guest {
 impl FilesView for Guest {
     fn files(&self) -> &Arc<ContainerFiles> {
         &self.files
+    }
+
+    fn listings(&mut self) -> &mut Listings {
+        &mut self.listings
     }
 }
 

@@ -7,7 +7,8 @@ mod lives;
 mod orders;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -48,6 +49,8 @@ struct Shared {
     /// Containers that run, of a task that is held: to be called by their health checks.
     callables: Mutex<HashMap<String, Callable>>,
     node: Weak<Node>,
+    /// What its files take of the disk; set once its images are there.
+    storage: OnceLock<Arc<AtomicU64>>,
 }
 
 impl LocalTask {
@@ -94,6 +97,11 @@ impl LocalTask {
         self.shared.meters.usage()
     }
 
+    /// What its files took of the disk when they were last looked at.
+    pub fn storage_bytes(&self) -> u64 {
+        self.shared.storage.get().map_or(0, |bytes| bytes.load(Ordering::Relaxed))
+    }
+
     /// What one of its containers has used, over all its starts.
     pub fn container_usage(&self, container: &str) -> Option<Usage> {
         self.shared.meters.container(container).map(|meters| meters.usage())
@@ -126,6 +134,7 @@ pub fn start(node: &Arc<Node>, spec: TaskSpec) -> (LocalTask, mpsc::Receiver<Rep
         handlers: Mutex::default(),
         callables: Mutex::default(),
         node: Arc::downgrade(node),
+        storage: OnceLock::new(),
     });
     let life = Life { node: Arc::clone(node), shared: Arc::clone(&shared), reports: Reports(sender) };
     node.control.spawn(life.live(spec));
@@ -206,6 +215,7 @@ impl Life {
         let of_containers = containers.iter().map(|container| container.files.clone()).collect();
         let disk = TaskDisk::open(&self.node.files, id, files, of_containers, self.shared.kill.clone()).await;
         let disk = disk.map_err(|failure| containers.iter().map(|_| failure.clone()).collect::<Vec<_>>())?;
+        let _ = self.shared.storage.set(disk.used_bytes());
         Ok((images, disk))
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use cap_std::ambient_authority;
@@ -37,6 +37,7 @@ struct Shared {
     /// Those that are not the task's own, by index.
     outside: BTreeMap<usize, Dir>,
     size_bytes: u64,
+    used_bytes: Arc<AtomicU64>,
     kill: CancellationToken,
     /// Made when a guest first asks for files.
     own: Mutex<Option<Own>>,
@@ -78,6 +79,7 @@ impl TaskDisk {
             volumes,
             outside,
             size_bytes: size_bytes.unwrap_or(DISK_BYTES_DEFAULT),
+            used_bytes: Arc::default(),
             kill,
             own: Mutex::default(),
             is_closed: AtomicBool::new(false),
@@ -87,6 +89,7 @@ impl TaskDisk {
                 shared: Arc::clone(&shared),
                 number,
                 open: OpenFiles::new(spec.open_files_max),
+                listed: AtomicUsize::new(0),
                 spec,
                 opened: OnceCell::new(),
             })
@@ -105,13 +108,9 @@ impl TaskDisk {
         self.shared.own.lock().as_ref()?.watched.exceeded.get().cloned()
     }
 
-    /// What it held when it was last looked at.
-    pub fn used_bytes(&self) -> u64 {
-        self.shared.own.lock().as_ref().map_or(0, |own| own.watched.used_bytes.load(Ordering::Relaxed))
-    }
-
-    pub fn size_bytes(&self) -> u64 {
-        self.shared.size_bytes
+    /// What it held when it was last looked at: a count that outlives it.
+    pub fn used_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.shared.used_bytes)
     }
 }
 
@@ -186,7 +185,7 @@ impl Shared {
             size_bytes: self.size_bytes,
             own_sizes: own_sizes.collect(),
             written: AtomicU64::new(0),
-            used_bytes: AtomicU64::new(0),
+            used_bytes: Arc::clone(&self.used_bytes),
             kill: self.kill.clone(),
             exceeded: OnceLock::new(),
         });
@@ -221,6 +220,8 @@ pub struct ContainerFiles {
     number: usize,
     spec: FilesSpec,
     pub(in crate::runtime::files) open: OpenFiles,
+    /// Entries of directories that guests are listing.
+    pub(in crate::runtime::files) listed: AtomicUsize,
     opened: OnceCell<Opened>,
 }
 
@@ -305,13 +306,4 @@ fn make_all(root: &Dir, path: &str) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Entries of a directory that a guest may list: what the host holds for that are some 100 bytes for each.
-const ENTRIES_MAX: usize = 100_000;
-
-/// Whether listing the directory would take more than the host gives for it.
-pub(in crate::runtime::files) fn too_many_entries(dir: &std::fs::File) -> io::Result<bool> {
-    let entries = Dir::reopen_dir(dir)?.entries()?;
-    Ok(entries.take(ENTRIES_MAX + 1).count() > ENTRIES_MAX)
 }

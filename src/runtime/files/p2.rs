@@ -6,16 +6,16 @@
 mod streams;
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource};
+use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, DirectoryEntryStream, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
+    DescriptorFlags, DirectoryEntryStream, ErrorCode, HostDescriptor, HostDirectoryEntryStream, OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
 use super::FilesView;
-use super::disk::too_many_entries;
 use super::io::{Gate, Place};
+use super::listings::{Entries, entries_of};
 
 /// The version under which wasmtime-wasi 48 defines the interfaces; guests of every 0.2 resolve to it.
 const TYPES: &str = "wasi:filesystem/types@0.2.12";
@@ -37,6 +37,11 @@ fn shadow<T: FilesView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     types.func_wrap_async("[method]descriptor.write", |store, arguments| Box::new(write(store, arguments)))?;
     types.func_wrap_async("[method]descriptor.read-directory", |store, arguments| {
         Box::new(read_directory(store, arguments))
+    })?;
+    types.resource("directory-entry-stream", ResourceType::host::<DirectoryEntryStream>(), |mut store, rep| {
+        HostDirectoryEntryStream::drop(&mut store.data_mut().filesystem(), Resource::new_own(rep))?;
+        store.data_mut().listings().dropped(rep);
+        Ok(())
     })?;
     types.func_wrap("[method]descriptor.read-via-stream", read_via_stream)?;
     types.func_wrap("[method]descriptor.write-via-stream", |store, (file, offset): (Resource<Descriptor>, u64)| {
@@ -129,15 +134,21 @@ async fn read_directory<T: FilesView>(
 ) -> Answer<Resource<DirectoryEntryStream>> {
     let read = async |mut store: StoreContextMut<'_, T>| {
         let gate = gate(&store)?;
+        let files = store.data().files().clone();
         let mut host = store.data_mut().filesystem();
-        if let Descriptor::Dir(dir) = host.table.get(&dir)? {
-            let dir = dir.dir.clone();
-            if gate.run(move || too_many_entries(&dir)).await? {
-                return Err(FsError::from(ErrorCode::Overflow));
+        let count = match host.table.get(&dir)? {
+            Descriptor::Dir(dir) => {
+                let dir = dir.dir.clone();
+                gate.run(move || entries_of(&dir)).await?
             }
-        }
-        let _turn = gate.turn().await;
-        HostDescriptor::read_directory(&mut host, dir).await
+            Descriptor::File(_) => 0,
+        };
+        let entries = Entries::count(&files, count).ok_or(ErrorCode::InsufficientMemory)?;
+        let turn = gate.turn().await;
+        let listing = HostDescriptor::read_directory(&mut host, dir).await?;
+        drop(turn);
+        store.data_mut().listings().opened(listing.rep(), entries);
+        FsResult::Ok(listing)
     };
     answer(read(store).await)
 }

@@ -42,7 +42,7 @@ pub struct Watched {
     pub own_sizes: BTreeMap<String, (String, u64)>,
     /// What guests wrote as far as it was counted: a hint to look.
     pub written: AtomicU64,
-    pub used_bytes: AtomicU64,
+    pub used_bytes: Arc<AtomicU64>,
     /// Cancelled when the task must end.
     pub kill: CancellationToken,
     /// Why, set before.
