@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::identity::TaskRoles;
+use crate::identity::{SealingKey, TaskRoles};
 use crate::model::task::Placement;
 use crate::model::{BootId, NodeId, Settings, Timestamp};
 use crate::network::{RuleError, Table};
@@ -62,6 +62,8 @@ pub struct Config {
     pub settings: Arc<Settings>,
     /// The credentials of tasks, which the API accepts.
     pub task_roles: TaskRoles,
+    /// Opens the secrets that tasks are given.
+    pub sealing: Arc<SealingKey>,
 }
 
 /// What the loops share.
@@ -79,6 +81,7 @@ struct Shared {
     task_roles: TaskRoles,
     /// What of them is about the network.
     reach: Reach,
+    sealing: Arc<SealingKey>,
     phase: watch::Sender<Phase>,
     running: tasks::RunningTasks,
     last_memory_end: pressure::LastEnd,
@@ -139,6 +142,7 @@ pub async fn start(config: Config) -> Result<Control, StartError> {
         settings: config.settings,
         task_roles: config.task_roles,
         reach,
+        sealing: config.sealing,
         phase: watch::Sender::new(Phase::Running),
         running: tasks::RunningTasks::default(),
         last_memory_end: pressure::LastEnd::default(),

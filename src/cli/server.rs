@@ -139,6 +139,7 @@ impl Server {
             any_file_image: config.any_file_image,
             settings: Arc::clone(&settings),
             task_roles: task_roles.clone(),
+            sealing: Arc::clone(&sealing),
         })
         .await
         .map_err(|error| Failure::new("cannot start").caused_by(error))?;

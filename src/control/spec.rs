@@ -3,10 +3,12 @@
 pub mod agent;
 pub mod dry_run;
 mod environment;
+pub mod environment_files;
 mod labels;
 pub mod network;
 mod order;
 mod ports;
+pub mod secrets;
 mod volumes;
 
 use std::time::Duration;
@@ -72,6 +74,29 @@ pub fn task_spec(
         labels::same_environment(spec, &given);
     }
     Ok(spec)
+}
+
+/// Gives containers the variables that come from outside of the definition: those of files where nothing else sets them,
+/// and secrets, which win.
+pub fn add_variables(
+    spec: &mut TaskSpec,
+    task: &Task,
+    definition: &TaskDefinition,
+    files: &environment_files::Variables,
+    vault: &secrets::Vault<'_>,
+) -> Result<(), StartFailure> {
+    let secrets = secrets::open(vault, definition)?;
+    for container in &mut spec.containers {
+        for (name, value) in files.of(&container.name) {
+            if !environment::is_given(task, definition, &container.name, name) {
+                environment::set(&mut container.environment, name.clone(), value.clone());
+            }
+        }
+        for secret in secrets.iter().filter(|secret| secret.container == container.name) {
+            environment::set(&mut container.environment, secret.name.clone(), String::clone(&secret.value));
+        }
+    }
+    Ok(())
 }
 
 /// What was registered, because ECS registers it, and cannot run here.

@@ -14,7 +14,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::control::pressure;
-use crate::control::spec::{ImagePolicy, agent, task_spec};
+use crate::control::spec::environment_files::{self, Variables};
+use crate::control::spec::secrets::Vault;
+use crate::control::spec::{ImagePolicy, add_variables, agent, task_spec};
 use crate::control::tasks::care::Care;
 use crate::control::turn::{Concern, Passed, Turn};
 use crate::control::{Phase, Shared};
@@ -224,30 +226,64 @@ impl Tasks {
     /// Hands a placed task to the host and follows its life.
     fn start(&self, now: &Snapshot, task: Task, address: Address) {
         let shared = Arc::clone(&self.shared);
-        let definition = now.get::<TaskDefinition>(&Key::task_definition(&task.scope, &task.definition));
-        let policy = ImagePolicy { any_file: shared.any_file_image };
-        let spec = match &definition {
-            Some(definition) => task_spec(&task, definition, address, policy, &shared.settings),
-            None => Err(StartFailure::ResourceInitialization(format!(
-                "the task definition {} is no longer there",
-                task.definition
-            ))),
+        let Some(definition) = now.get::<TaskDefinition>(&Key::task_definition(&task.scope, &task.definition)) else {
+            shared.running.insert(task.id, None);
+            let why = format!("the task definition {} is no longer there", task.definition);
+            tokio::spawn(life::fail(shared, task, StartFailure::ResourceInitialization(why)));
+            return;
         };
-        match (spec, definition) {
-            (Ok(mut spec), Some(definition)) => {
-                let role = task_role::role_of(&task, &definition);
-                let credentials = role.map(|role| shared.task_roles.associate(task.id, role, shared.ids.bits()));
-                agent::tell(&mut spec, &task, credentials.as_ref());
-                let care = Care::of(&shared, &task, &definition);
-                shared.running.insert(task.id, care.as_ref().map(Care::stopper));
-                let reports = shared.host.start(spec);
-                tokio::spawn(life::live(shared, task, definition, reports, care));
+        let care = Care::of(&shared, &task, &definition);
+        shared.running.insert(task.id, care.as_ref().map(Care::stopper));
+        if !environment_files::are_asked_for(&task, &definition) {
+            return hand_over(shared, task, definition, address, &Variables::default(), care);
+        }
+        // Files may take their time: the loop does not wait for them.
+        tokio::spawn(async move {
+            let (settings, of, named) = (Arc::clone(&shared.settings), task.clone(), Arc::clone(&definition));
+            let read = move || environment_files::read(&settings.files, &of, &named);
+            match tokio::task::spawn_blocking(read).await {
+                Ok(Ok(variables)) => hand_over(shared, task, definition, address, &variables, care),
+                Ok(Err(failure)) => life::fail(shared, task, failure).await,
+                Err(error) => {
+                    let why = format!("environment files could not be read: {error}");
+                    life::fail(shared, task, StartFailure::ResourceInitialization(why)).await;
+                }
             }
-            (Err(failure), _) => {
-                shared.running.insert(task.id, None);
-                tokio::spawn(life::fail(shared, task, failure));
+        });
+    }
+}
+
+/// Hands a task to the host, with everything that it is to be told.
+fn hand_over(
+    shared: Arc<Shared>,
+    task: Task,
+    definition: Arc<TaskDefinition>,
+    address: Address,
+    variables: &Variables,
+    care: Option<Care>,
+) {
+    let policy = ImagePolicy { any_file: shared.any_file_image };
+    let spec = task_spec(&task, &definition, address, policy, &shared.settings).and_then(|mut spec| {
+        let snapshot = shared.store.snapshot();
+        let vault = Vault { snapshot: &snapshot, sealing: &shared.sealing, now: shared.now() };
+        add_variables(&mut spec, &task, &definition, variables, &vault)?;
+        Ok(spec)
+    });
+    match spec {
+        Ok(mut spec) => {
+            let id = task.id;
+            let role = task_role::role_of(&task, &definition);
+            let credentials = role.map(|role| shared.task_roles.associate(id, role, shared.ids.bits()));
+            agent::tell(&mut spec, &task, credentials.as_ref());
+            let reports = shared.host.start(spec);
+            // A stop that came while files were read found nobody to stop; where containers are taken care of, it was noted.
+            if care.is_none() && shared.running.state(id).1 {
+                shared.host.stop(id);
             }
-            (Ok(_), None) => unreachable!("without a definition there is no specification"),
+            tokio::spawn(life::live(shared, task, definition, reports, care));
+        }
+        Err(failure) => {
+            tokio::spawn(life::fail(shared, task, failure));
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::control::spec::overrides_of;
 use crate::model::task::LaunchType;
 use crate::model::task_definition::ContainerDefinition;
 use crate::model::{Task, TaskDefinition};
@@ -21,6 +22,13 @@ pub fn of(
         set(&mut environment, name, value);
     }
     environment
+}
+
+/// Whether the definition or the task itself gives the container a variable of this name.
+pub fn is_given(task: &Task, definition: &TaskDefinition, container: &str, name: &str) -> bool {
+    let of_definition = definition.container(container).map(|container| container.environment.as_slice());
+    of_definition.unwrap_or_default().iter().any(|pair| pair.name == name)
+        || overriding(overrides_of(task, container)).any(|(known, _)| known == name)
 }
 
 fn overriding(overrides: Option<&Map<String, Value>>) -> impl Iterator<Item = (String, String)> {

@@ -9,7 +9,7 @@ use tokio::time::{self, Instant};
 use super::scripted::{MISSING, ScriptedBalancer, ScriptedHost, Witness};
 use super::{definition, scope};
 use crate::control::{Clock, Config, Control, Ids, start};
-use crate::identity::TaskRoles;
+use crate::identity::{SealingKey, TaskRoles};
 use crate::model::load_balancer::HealthCheck;
 use crate::model::service::{RolloutState, SchedulingStrategy, ServiceLoadBalancer, Throttle};
 use crate::model::task::{Container, ContainerStatus, LaunchType, NetworkInterface, StopCode};
@@ -84,6 +84,7 @@ impl World {
             any_file_image: true,
             settings: Arc::default(),
             task_roles: TaskRoles::default(),
+            sealing: Arc::new(SealingKey::from_bytes([3; 32])),
         }
     }
 
