@@ -39,6 +39,7 @@ mod e2e {
     mod regions;
     mod rolling;
     mod safety;
+    mod secrets;
     mod sharing;
     mod startup;
     mod up;

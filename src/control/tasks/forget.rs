@@ -1,4 +1,6 @@
-//! What ended long enough ago is forgotten: tasks, deleted services, answered client tokens.
+//! What ended long enough ago is forgotten: tasks, deleted services and secrets, answered client tokens.
+
+mod secrets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +50,7 @@ impl Concern for Forget {
             });
             failed |= succeeded("forget what ended", deleted.await).is_none();
         }
+        failed |= secrets::forget(&self.shared, &turn).await;
         Passed { wake_at: None, failed }
     }
 }

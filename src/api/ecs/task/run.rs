@@ -9,6 +9,7 @@ use crate::api::ecs::reference::{self, digest, to_map};
 use crate::api::ecs::tag;
 use crate::api::ecs::task::launch::{self, Asked, Launch};
 use crate::api::ecs::task::show;
+use crate::api::ecs::task_definition::rules::secret;
 use crate::api::error::ApiError;
 use crate::api::wire::ecs as wire;
 use crate::model::task::LaunchType;
@@ -176,7 +177,7 @@ fn check(cx: &Context, common: &Common<'_>) -> Result<(), ApiError> {
             )));
         }
     }
-    Ok(())
+    secret::overrides(&common.definition, overrides)
 }
 
 /// A task's own size may be overridden by one that its launch type has.

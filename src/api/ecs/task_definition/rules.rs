@@ -3,6 +3,7 @@
 
 pub mod container;
 pub mod fargate;
+pub mod secret;
 pub mod volume;
 
 use crate::api::error::ApiError;
@@ -33,7 +34,8 @@ const RULES: &[Rule] = &[
     container::timeouts,
     container::health_checks,
     container::log_drivers,
-    container::environment_files,
+    secret::environment_files,
+    secret::secrets,
     container::dependencies,
     container::restart_policies,
     roles,

@@ -15,7 +15,6 @@ type Checked = Result<(), ApiError>;
 pub const MEMORY_MIB_MIN: u32 = 6;
 /// Port mappings of one container, and the longest range of one (service quota: 100 ports in a range).
 const PORT_MAPPINGS_MAX: usize = 100;
-const ENVIRONMENT_FILES_MAX: usize = 10;
 
 fn name_of(container: &wire::ContainerDefinition) -> &str {
     container.name.as_deref().unwrap_or_default()
@@ -233,23 +232,6 @@ pub fn log_drivers(input: &Request) -> Checked {
         };
         if needed.iter().any(|option| !options.contains_key(*option)) {
             return Err(ApiError::client(format!("Log driver awslogs requires options: {}", needed.join(", "))));
-        }
-    }
-    Ok(())
-}
-
-pub fn environment_files(input: &Request) -> Checked {
-    for container in containers(input) {
-        let files = container.environment_files.as_deref().unwrap_or_default();
-        if files.len() > ENVIRONMENT_FILES_MAX {
-            return Err(invalid(
-                container,
-                format_args!("At most {ENVIRONMENT_FILES_MAX} environmentFiles are allowed."),
-            ));
-        }
-        if let Some(file) = files.iter().find(|file| !file.value.as_deref().unwrap_or_default().ends_with(".env")) {
-            let value = file.value.as_deref().unwrap_or_default();
-            return Err(invalid(container, format_args!("environmentFiles: '{value}' must have the extension .env.")));
         }
     }
     Ok(())
