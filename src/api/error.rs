@@ -81,6 +81,7 @@ pub enum ErrorKind {
     // Secrets Manager, beside what it shares with ECS.
     InvalidNextToken,
     InvalidRequest,
+    MalformedPolicyDocument,
     ResourceExists,
 
     // Parameter Store, whose names mostly have no ending.
@@ -93,7 +94,6 @@ pub enum ErrorKind {
     InvalidResourceType,
     InvalidToken,
     ParameterAlreadyExists,
-    ParameterLimitExceeded,
     ParameterMaxVersionLimitExceeded,
     ParameterNotFound,
     ParameterPatternMismatch,
@@ -199,6 +199,7 @@ impl ErrorKind {
 
             ErrorKind::InvalidNextToken => (BAD, "InvalidNextTokenException", "InvalidNextToken"),
             ErrorKind::InvalidRequest => (BAD, "InvalidRequestException", "InvalidRequest"),
+            ErrorKind::MalformedPolicyDocument => (BAD, "MalformedPolicyDocumentException", "MalformedPolicyDocument"),
             ErrorKind::ResourceExists => (BAD, "ResourceExistsException", "ResourceExists"),
 
             ErrorKind::HierarchyLevelLimitExceeded => (BAD, "HierarchyLevelLimitExceededException", "HierarchyLevelLimitExceeded"),
@@ -210,7 +211,6 @@ impl ErrorKind {
             ErrorKind::InvalidResourceType => (BAD, "InvalidResourceType", "InvalidResourceType"),
             ErrorKind::InvalidToken => (BAD, "InvalidNextToken", "InvalidNextToken"),
             ErrorKind::ParameterAlreadyExists => (BAD, "ParameterAlreadyExists", "ParameterAlreadyExists"),
-            ErrorKind::ParameterLimitExceeded => (BAD, "ParameterLimitExceeded", "ParameterLimitExceeded"),
             ErrorKind::ParameterMaxVersionLimitExceeded => (BAD, "ParameterMaxVersionLimitExceeded", "ParameterMaxVersionLimitExceeded"),
             ErrorKind::ParameterNotFound => (BAD, "ParameterNotFound", "ParameterNotFound"),
             ErrorKind::ParameterPatternMismatch => (BAD, "ParameterPatternMismatchException", "ParameterPatternMismatch"),

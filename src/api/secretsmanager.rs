@@ -6,6 +6,7 @@ use crate::api::operation::{Operation, operation};
 
 pub mod list;
 pub mod password;
+pub mod policy;
 pub mod reference;
 pub mod secret;
 pub mod tag;
@@ -32,5 +33,8 @@ pub fn operations() -> BTreeMap<&'static str, Operation> {
         ("ListSecretVersionIds", operation(version::list)),
         ("UpdateSecretVersionStage", operation(version::update_stage)),
         ("GetRandomPassword", operation(password::get)),
+        ("GetResourcePolicy", operation(policy::get)),
+        ("PutResourcePolicy", operation(policy::put)),
+        ("DeleteResourcePolicy", operation(policy::delete)),
     ])
 }

@@ -29,6 +29,9 @@ pub struct Secret {
     #[serde(default)]
     pub kind: Option<String>,
     pub tags: Vec<Tag>,
+    /// Its resource policy, as it was given.
+    #[serde(default)]
+    pub policy: Option<String>,
     pub created_at: Timestamp,
     pub changed_at: Timestamp,
     /// The day on which a value was last read.
@@ -150,6 +153,7 @@ mod tests {
             kms_key_id: None,
             kind: None,
             tags: vec![],
+            policy: None,
             created_at: Timestamp(0),
             changed_at: Timestamp(0),
             accessed_on: None,

@@ -37,6 +37,16 @@ def values():
     assert "s3cr3t" not in str(error) and "at 'secretString' failed to satisfy constraint" in str(error), str(error)[:300]
 
 
+def policies():
+    secrets.create_secret(Name="policy", SecretString="x")
+    assert "ResourcePolicy" not in secrets.get_resource_policy(SecretId="policy")
+    policy = '{"Version": "2012-10-17", "Statement": []}'
+    secrets.put_resource_policy(SecretId="policy", ResourcePolicy=policy)
+    assert secrets.get_resource_policy(SecretId="policy")["ResourcePolicy"] == policy
+    secrets.delete_resource_policy(SecretId="policy")
+    secrets.delete_secret(SecretId="policy", ForceDeleteWithoutRecovery=True)
+
+
 def lists():
     for number in range(5):
         secrets.create_secret(Name=f"list/{number}", SecretString="x", Tags=[{"Key": "n", "Value": str(number)}])
@@ -73,5 +83,6 @@ def parameters():
 
 
 values()
+policies()
 lists()
 parameters()

@@ -56,6 +56,7 @@ pub fn create(
         kms_key_id: input.kms_key_id,
         kind: input.r#type,
         tags,
+        policy: None,
         created_at: cx.now,
         changed_at: cx.now,
         accessed_on: None,

@@ -299,6 +299,21 @@ fn tags_are_added_replaced_and_removed() {
 }
 
 #[test]
+fn a_policy_is_kept_and_has_no_effect() {
+    let mut api = Api::new();
+    api.create("db", "one");
+    assert_eq!(api.ok(policy::get, json!({"SecretId": "db"}))["ResourcePolicy"], Value::Null);
+    let policy = r#"{"Version": "2012-10-17", "Statement": []}"#;
+    api.ok(policy::put, json!({"SecretId": "db", "ResourcePolicy": policy}));
+    assert_eq!(api.cx.without_effect.noted(), ["ResourcePolicy"]);
+    assert_eq!(api.ok(policy::get, json!({"SecretId": "db"}))["ResourcePolicy"], policy);
+    api.ok(policy::delete, json!({"SecretId": "db"}));
+    assert_eq!(api.ok(policy::get, json!({"SecretId": "db"}))["ResourcePolicy"], Value::Null);
+    let wrong = json!({"SecretId": "db", "ResourcePolicy": "{"});
+    assert_eq!(api.refused(policy::put, wrong).0, ErrorKind::MalformedPolicyDocument);
+}
+
+#[test]
 fn passwords_hold_what_was_asked_for() {
     let mut api = Api::new();
     let mut password = |input: Value| api.ok(password::get, input)["RandomPassword"].as_str().unwrap().to_owned();

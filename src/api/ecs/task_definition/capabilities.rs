@@ -57,6 +57,16 @@ pub fn required(document: &TaskDocument) -> Vec<wire::Attribute> {
                 need("ecs.capability.execution-role-ecr-pull");
             }
         }
+        for secret in container.other.get("secrets").and_then(Value::as_array).into_iter().flatten() {
+            let is_secret = secret["valueFrom"].as_str().is_some_and(|from| from.contains(":secretsmanager:"));
+            need(match is_secret {
+                true => "ecs.capability.secrets.asm.environment-variables",
+                false => "ecs.capability.secrets.ssm.environment-variables",
+            });
+        }
+        if container.other.get("environmentFiles").and_then(Value::as_array).is_some_and(|files| !files.is_empty()) {
+            need("ecs.capability.env-files.s3");
+        }
         if container.other.contains_key("healthCheck") {
             need("ecs.capability.container-health-check");
         }

@@ -38,6 +38,7 @@ fn put_secret(
         kms_key_id: None,
         kind: None,
         tags: vec![],
+        policy: None,
         created_at: Timestamp(0),
         changed_at: Timestamp(0),
         accessed_on: None,

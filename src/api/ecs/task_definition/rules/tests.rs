@@ -39,6 +39,29 @@ fn refuses_with_ecs_texts() {
     let long = "a".repeat(256);
     let eleven: Vec<Value> = (0..11).map(|n| json!({"name": format!("c{n}"), "image": "nginx"})).collect();
     for (changes, text) in [
+        (
+            vec![
+                ("/executionRoleArn", json!("role")),
+                ("/containerDefinitions/0/environment", json!([{"name": "A", "value": "1"}])),
+                ("/containerDefinitions/0/secrets", json!([{"name": "A", "valueFrom": "/a"}])),
+            ],
+            "The secret name must be unique and not shared with any new or existing environment variables set on the container, such as 'A'.",
+        ),
+        (
+            vec![
+                ("/executionRoleArn", json!("role")),
+                ("/containerDefinitions/0/secrets", json!([{"name": "A", "valueFrom": "a b"}])),
+            ],
+            "The Systems Manager parameter name specified for secret A is invalid.",
+        ),
+        (
+            vec![("/containerDefinitions/0/secrets", json!([{"name": "A", "valueFrom": "/a"}]))],
+            "you must also specify a value for 'executionRoleArn'",
+        ),
+        (
+            vec![("/containerDefinitions/0/environmentFiles", json!([{"type": "s3", "value": "conf/a.env"}]))],
+            "must be the ARN of an object in Amazon S3",
+        ),
         (vec![("/family", json!("a b"))], "Family contains invalid characters."),
         (vec![("/family", json!(long))], "Family contains invalid characters."),
         (vec![("/family", json!(""))], "Family should not be null or empty."),
