@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt};
 use parking_lot::Mutex;
+use rustix::fs::{AtFlags, chownat};
 use rustix::process::{Gid, Uid};
 
 use crate::model::{StartFailure, TaskId};
@@ -53,6 +54,8 @@ struct Inner {
     watcher: Watcher,
     /// Opened ahead, by a worker.
     ahead: Mutex<Option<Outside>>,
+    /// The directory of a worker's task: made, and opened, while it still might.
+    only: OnceLock<Dir>,
 }
 
 impl Home {
@@ -67,11 +70,16 @@ impl Home {
     /// Makes the directory of one task, and opens all that lies outside of it.
     pub fn open_for(data_dir: &Path, task: &OnlyTask) -> Result<Home, HomeError> {
         let home = Home::open_dirs(data_dir)?;
-        let own = home.make_task(task.id).and_then(|dir| match task.user {
-            Some(user) => Ok(rustix::fs::fchown(&dir, Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))?),
-            None => Ok(()),
+        let own = home.make_task(task.id).and_then(|dir| {
+            if let Some(user) = task.user {
+                // By its name: a directory that was opened only to look below it cannot be changed itself.
+                let (user, group) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(user)));
+                chownat(&home.0.tasks, task.id.to_string(), user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+            }
+            Ok(dir)
         });
-        own.map_err(|source| HomeError { path: data_dir.join("tasks").join(task.id.to_string()), source })?;
+        let own = own.map_err(|source| HomeError { path: data_dir.join("tasks").join(task.id.to_string()), source })?;
+        let _ = home.0.only.set(own);
         *home.0.ahead.lock() = Some(outside(&home, &task.files.volumes));
         Ok(home)
     }
@@ -86,7 +94,15 @@ impl Home {
             |dir: &Dir, name: &str| dir.try_clone().map_err(|source| HomeError { path: data_dir.join(name), source });
         let sweeper = Sweeper::start(again(&trash, "trash")?);
         let watcher = Watcher::start(again(&tasks, "tasks")?);
-        Ok(Home(Arc::new(Inner { tasks, trash, shared, sweeper, watcher, ahead: Mutex::default() })))
+        Ok(Home(Arc::new(Inner {
+            tasks,
+            trash,
+            shared,
+            sweeper,
+            watcher,
+            ahead: Mutex::default(),
+            only: OnceLock::new(),
+        })))
     }
 
     pub fn opened_ahead(&self) -> Option<Outside> {
@@ -95,11 +111,18 @@ impl Home {
 
     /// Makes the directory of a task.
     pub fn make_task(&self, task: TaskId) -> io::Result<Dir> {
+        if let Some(own) = self.0.only.get() {
+            return own.try_clone();
+        }
         make(&self.0.tasks, &task.to_string())
     }
 
     /// The files of a task are gone, for everybody who looks; their space is free soon after.
     pub fn throw_away(&self, task: TaskId) {
+        if self.0.only.get().is_some() {
+            // The server of this worker does it, who may.
+            return;
+        }
         self.0.throw_away(&task.to_string());
         self.0.sweeper.wake();
     }
