@@ -44,7 +44,12 @@ const MISDEEDS: &[(&str, &str, Seen)] = &[
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn misdeeds_in_a_request() {
     let mut ground = Ground::new().await;
-    let attacker = ground.server.balanced(handler("attacker", "hostile-handler"), 1).await;
+    // Enough of a core that its health checks are answered in time beside its misdeeds.
+    let mut definition = handler("attacker", "hostile-handler");
+    definition["cpu"] = serde_json::json!("1024");
+    definition["memory"] = serde_json::json!("2048");
+    definition["containerDefinitions"][0]["memory"] = serde_json::json!(512);
+    let attacker = ground.server.balanced(definition, 1).await;
     let tasks = ground.server.tasks_of("attacker").await;
     for (name, path, expected) in MISDEEDS {
         let answered = Connection::open(ground.server.address).await.try_send(get(&attacker.host, path)).await;

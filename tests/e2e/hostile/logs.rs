@@ -16,7 +16,7 @@ const ATTACKS: &[Attack] = &[
         end: End::Stopped(0, ""),
     },
     Attack { name: "a million lines", image: "hog", command: &["lines", "1000000"], end: End::Stopped(0, "") },
-    Attack { name: "reading somebody's input", image: "hostile", command: &["stdin"], end: End::Input },
+    Attack { name: "reading somebody's input", image: "hostile", command: &["stdin"], end: End::Held },
 ];
 
 /// What is kept of them is bounded, which the end of the ground measures.

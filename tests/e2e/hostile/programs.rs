@@ -10,10 +10,10 @@ const fn attack(name: &'static str, image: &'static str, command: &'static [&'st
 }
 
 /// They end by themselves, or by a limit.
-const MEMORY: &[Attack] = &[
+pub const MEMORY: &[Attack] = &[
     attack("grow memory in steps", "hog", &["grow-forever"], End::Stopped(137, OUT_OF_MEMORY)),
     attack("grow memory at once", "hostile", &["grow-at-once"], End::Stopped(137, OUT_OF_MEMORY)),
-    attack("begin with 4 GiB", "attacks/whole-memory", &[], End::Unstarted("begins with 4294967296 bytes")),
+    attack("begin with 4 GiB", "attacks/whole-memory", &[], End::Stopped(137, OUT_OF_MEMORY)),
     attack("sixteen memories of 64 MiB", "attacks/many-memories", &[], End::Stopped(137, OUT_OF_MEMORY)),
     attack("a 64-bit memory of 2^64 bytes", "attacks/memory64", &[], End::Stopped(137, OUT_OF_MEMORY)),
     attack("fill the collected heap", "attacks/gc-hog", &[], End::Stopped(137, OUT_OF_MEMORY)),
@@ -29,28 +29,16 @@ const MEMORY: &[Attack] = &[
 const HANDLES: &[Attack] = &[
     attack("100,000 TCP sockets", "hostile", &["fork", "tcp", "100000"], End::Held),
     attack("100,000 UDP sockets", "hostile", &["fork", "udp", "100000"], End::Held),
-    attack("100,000 timers", "hostile", &["fork", "timers", "100000"], End::Stopped(134, "resource table")),
-    attack("100,000 headers' tables", "hostile", &["fork", "fields", "100000"], End::Stopped(134, "resource table")),
-    attack("100,000 requests", "hostile", &["fork", "requests", "100000"], End::Stopped(134, "resource table")),
-    attack(
-        "100,000 responses with bodies",
-        "hostile",
-        &["fork", "bodies", "100000"],
-        End::Stopped(134, "resource table"),
-    ),
-    attack(
-        "100,000 streams of standard output",
-        "hostile",
-        &["fork", "streams", "100000"],
-        End::Stopped(134, "resource table"),
-    ),
-    attack("100,000 networks", "hostile", &["fork", "networks", "100000"], End::Stopped(134, "resource table")),
+    attack("100,000 timers", "hostile", &["fork", "timers", "100000"], End::Stopped(134, "65536 handles")),
+    attack("100,000 requests", "hostile", &["fork", "requests", "100000"], End::Stopped(134, "65536 handles")),
+    attack("100,000 responses with bodies", "hostile", &["fork", "bodies", "100000"], End::Stopped(137, OUT_OF_MEMORY)),
+    attack("100,000 output streams", "hostile", &["fork", "streams", "100000"], End::Stopped(137, OUT_OF_MEMORY)),
     attack("resources of its own without end", "attacks/hoard-resources", &[], End::Stopped(134, "handle limit")),
-    attack("polls of 30,000 timers", "hostile", &["poll", "30000"], End::Stopped(0, "")),
+    attack("polls of 5,000 timers", "hostile", &["poll", "5000"], End::Stopped(0, "")),
     attack("clocks and instants at the ends of time", "hostile", &["clocks"], End::Held),
 ];
 
-const PHASES: &[Attack] = &[
+pub const PHASES: &[Attack] = &[
     attack("trap in the start function", "attacks/trap-at-start", &[], End::Stopped(134, UNREACHABLE)),
     attack("trap in realloc", "attacks/trap-in-realloc", &[], End::Stopped(134, UNREACHABLE)),
     attack("trap in post-return", "attacks/trap-in-post-return", &[], End::Stopped(134, UNREACHABLE)),
@@ -63,7 +51,7 @@ const PHASES: &[Attack] = &[
 ];
 
 /// Nothing but a stop ends them.
-const ENDLESS: &[Attack] = &[
+pub const ENDLESS: &[Attack] = &[
     attack("spin", "hog", &["spin"], End::Endless),
     attack("spin in tail calls", "attacks/tail-spin", &[], End::Endless),
     attack("spin in memory.copy of 256 MiB", "attacks/bulk-spin", &[], End::Endless),
