@@ -23,7 +23,7 @@ enum Key {
     Name,
     Tier,
     Type,
-    KeyId,
+    Kms,
     DataType,
     Label,
     Tag(String),
@@ -57,7 +57,7 @@ impl Filter {
             Key::Name => self.matches(&parameter.name) || self.matches(parameter.name.trim_start_matches('/')),
             Key::Tier => self.matches(latest.tier.as_str()),
             Key::Type => self.matches(latest.kind.as_str()),
-            Key::KeyId => latest.key_id.as_deref().is_some_and(|key| self.matches(key)),
+            Key::Kms => latest.key_id.as_deref().is_some_and(|key| self.matches(key)),
             Key::DataType => self.matches(&latest.data_type),
             Key::Label => parameter.versions.iter().any(|version| version.labels.iter().any(|own| self.matches(own))),
             Key::Tag(key) => {
@@ -125,7 +125,7 @@ pub fn of_old_form(given: &[wire::ParametersFilter]) -> Vec<Filter> {
             let values = filter.values.clone().unwrap_or_default();
             match filter.key.as_deref() {
                 Some("Type") => Filter { key: Key::Type, option: Match::Equals, values },
-                Some("KeyId") => Filter { key: Key::KeyId, option: Match::Equals, values },
+                Some("KeyId") => Filter { key: Key::Kms, option: Match::Equals, values },
                 _ => Filter { key: Key::Name, option: Match::BeginsWith, values },
             }
         })
@@ -147,7 +147,7 @@ fn checked(filter: &wire::ParameterStringFilter) -> Result<Filter, ApiError> {
         "Name" => Key::Name,
         "Tier" => Key::Tier,
         "Type" => Key::Type,
-        "KeyId" => Key::KeyId,
+        "KeyId" => Key::Kms,
         "DataType" => Key::DataType,
         "Label" => Key::Label,
         tag => Key::Tag(String::from(tag.strip_prefix("tag:").unwrap_or(tag))),

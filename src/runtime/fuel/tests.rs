@@ -78,7 +78,7 @@ fn a_budget_ends_at_its_last_instruction() {
             assert!(!guest.work(1));
             guest.meter.settle(guest.fuel);
             assert_eq!(used.load(Ordering::Relaxed), instructions);
-            assert_eq!(of_task.is_none_or(|budget| budget.is_exhausted()), true);
+            assert!(of_task.is_none_or(|budget| budget.is_exhausted()));
         }
     }
 }

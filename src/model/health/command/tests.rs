@@ -54,7 +54,7 @@ fn every_form_of_a_command_is_read() {
         &["CMD", "curl", "-f", "http://localhost/", "||", "exit", "1"],
         &["CMD", "sh", "-c", "curl -f http://localhost/ || exit 1"],
     ] {
-        assert_eq!(steps(command).1, [exit.clone()], "{command:?}");
+        assert_eq!(steps(command).1, std::slice::from_ref(&exit), "{command:?}");
     }
     assert_eq!(steps(&["CMD", "wasm:check"]).0, Step::Export(String::from("check")));
     assert_eq!(steps(&["CMD-SHELL", "exit 0"]).0, Step::Exit { passes: true });
