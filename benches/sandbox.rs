@@ -8,6 +8,7 @@
 //! metering, ledger, cut-off.
 
 /// In modules of their own names, so that their files lie in folders of these names.
+#[allow(dead_code, reason = "the other benches use the rest")]
 mod support {
     pub mod process;
     pub mod server;
