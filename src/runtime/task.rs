@@ -369,10 +369,15 @@ impl Life {
         // Where ports of the machine lead here, those are what callers need to know.
         let bindings = if open.bindings.is_empty() { own.collect() } else { open.bindings.clone() };
         self.started(container, runtime_id, bindings);
+        let budget = served.sandbox();
         let run = served.run(halt.stop.clone(), halt.kill.clone(), container.stop_timeout);
         // The ports close first, so that no new connection meets a handler that has stopped.
         let close = async {
-            halt.asked().await;
+            tokio::select! {
+                () = halt.asked() => {}
+                // Then nobody asks: the handler ends by itself.
+                () = budget.fuel_exhausted() => {}
+            }
             join_all(listening.into_iter().map(Listening::close)).await;
         };
         let (exit, _) = tokio::join!(run, close);

@@ -159,6 +159,10 @@ impl HandlerContainer {
         HandlerContainer { shared }
     }
 
+    pub fn sandbox(&self) -> Arc<Sandbox> {
+        Arc::clone(&self.shared.parts.sandbox)
+    }
+
     pub fn handler(&self) -> Handler {
         Handler { place: Place::Here(Arc::downgrade(&self.shared)) }
     }
