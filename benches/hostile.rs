@@ -5,6 +5,7 @@
 //! balancer. `--quick` has windows of 1 second instead of 5; `--only WORD` measures the classes whose name has the word.
 
 /// In modules of their own names, so that their files lie in folders.
+#[allow(dead_code, reason = "the other benches use the rest")]
 mod support {
     pub mod process;
     pub mod server;
