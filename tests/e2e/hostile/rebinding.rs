@@ -20,7 +20,10 @@ fn answers() -> Vec<Ipv4Addr> {
 }
 
 /// Serves until the process ends. Counts the questions for each name.
-fn lying_name_server() -> (SocketAddr, Arc<Mutex<HashMap<Vec<u8>, usize>>>) {
+/// How often each name was asked for.
+type Asked = Arc<Mutex<HashMap<Vec<u8>, usize>>>;
+
+fn lying_name_server() -> (SocketAddr, Asked) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     let asked: Arc<Mutex<HashMap<Vec<u8>, usize>>> = Arc::default();
