@@ -19,14 +19,14 @@ fn answers() -> Vec<Ipv4Addr> {
         .to_vec()
 }
 
-/// Serves until the process ends. Counts the questions for each name.
 /// How often each name was asked for.
 type Asked = Arc<Mutex<HashMap<Vec<u8>, usize>>>;
 
+/// Serves until the process ends. Counts the questions for each name.
 fn lying_name_server() -> (SocketAddr, Asked) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let asked: Arc<Mutex<HashMap<Vec<u8>, usize>>> = Arc::default();
+    let asked = Asked::default();
     let counts = Arc::clone(&asked);
     thread::spawn(move || {
         let mut buffer = [0; 512];
