@@ -22,6 +22,9 @@ use crate::runtime::sandbox::outgoing::BODY_CHUNK_BYTES_MAX;
 /// Calls between two looks. One call makes the host keep 128 KiB at most (headers, or a chunk of a body), so a guest gets
 /// 8 MiB ahead of the count; a look at the largest table takes half a millisecond, and is the guest's own time.
 const CALLS_PER_LOOK: u32 = 64;
+/// Where there are many handles, a look is that much rarer: it goes over so many of them for each call. A guest of 65,536
+/// handles, which count as 16 MiB, gets 128 MiB ahead; looked at as often as the others, it would spend its time on looks.
+const HANDLES_PER_CALL: u32 = 64;
 /// A place in the table, and the small thing in it.
 const HANDLE_BYTES: u64 = 256;
 /// What the map of headers takes for each beside its text.
@@ -37,6 +40,7 @@ const BODY_BYTES: u64 = 2 * BODY_CHUNK_BYTES_MAX as u64;
 #[derive(Debug, Default)]
 pub struct Held {
     calls: u32,
+    handles: u32,
     charged_bytes: u64,
 }
 
@@ -44,7 +48,7 @@ impl Held {
     /// The guest returns from a call of the host.
     pub fn after_call(&mut self, table: &mut ResourceTable, memory: &mut MemoryLimiter) -> Result<(), OutOfMemory> {
         self.calls += 1;
-        if self.calls < CALLS_PER_LOOK {
+        if self.calls < CALLS_PER_LOOK.max(self.handles / HANDLES_PER_CALL) {
             return Ok(());
         }
         self.calls = 0;
@@ -52,7 +56,12 @@ impl Held {
     }
 
     fn look(&mut self, table: &mut ResourceTable, memory: &mut MemoryLimiter) -> Result<(), OutOfMemory> {
-        let held_bytes = table.iter_mut().map(|entry| bytes_of(entry)).sum();
+        let (mut handles, mut held_bytes) = (0u32, 0);
+        for entry in table.iter_mut() {
+            handles = handles.saturating_add(1);
+            held_bytes += bytes_of(entry);
+        }
+        self.handles = handles;
         if held_bytes > self.charged_bytes {
             memory.charge_host(held_bytes - self.charged_bytes)?;
         } else {
