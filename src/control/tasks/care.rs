@@ -41,13 +41,13 @@ struct Answer {
 impl Care {
     /// `None` where the task's containers start together and end once, unwatched.
     pub fn of(shared: &Arc<Shared>, task: &Task, definition: &Arc<TaskDefinition>) -> Option<Care> {
-        if !Lives::are_needed(definition) {
-            return None;
-        }
         for container in &definition.document.container_definitions {
             if let crate::model::health::Mapping::Unmapped(why) = container.health_check() {
                 tracing::warn!(task = %task.id, container = %container.name, "its health check cannot be made: {why}");
             }
+        }
+        if !Lives::are_needed(definition) {
+            return None;
         }
         let mapped = definition.document.container_definitions.iter().flat_map(|container| {
             let ports = container.port_mappings.iter().filter_map(|mapping| mapping.container_port);

@@ -56,8 +56,9 @@ fn value_from(name: &str, text: &str) -> Checked {
             let is_secret = parts.service == "secretsmanager" && parts.resource.starts_with("secret:");
             is_parameter || is_secret
         }
-        // With a selector of a version or a label.
-        None => text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-/:".contains(c)),
+        // Looser than the text below: published definitions with a placeholder here (`<NAME>`) are to register, and fail
+        // their start with the name that was not found.
+        None => text.chars().all(|c| c.is_ascii_graphic()),
     };
     if is_known && text.len() <= PARAMETER_CHARS_MAX {
         return Ok(());
