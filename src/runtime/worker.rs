@@ -6,7 +6,7 @@
 //! through four connections to a Unix socket of the server: [`protocol`] for orders and reports, [`http`] for requests to
 //! its handlers and to the task endpoint, and one for the table of addresses, which stays the server's.
 //!
-//! What it costs: a process (some 20 MB) and a start of tens of milliseconds for each task, and a hop for each request. The
+//! What it costs: a process (some 50 MB) and a start of tens of milliseconds for each task, and a hop for each request. The
 //! cap of a task's CPU holds as before; between the tasks of different processes the kernel shares the cores.
 
 pub mod http;
