@@ -13,7 +13,8 @@ use guest::process;
 /// Waited between rounds of `loop` where no step sleeps: a loop must not become a spin by omission (that is `hog spin`).
 const LOOP_PAUSE: Duration = Duration::from_secs(1);
 
-const USAGE: &str = "steps: print TEXT, err TEXT, env NAME, lines N, sleep MS, input (to its end), exit CODE (0 to 255), loop";
+const USAGE: &str =
+    "steps: print TEXT, err TEXT, env NAME, lines N, sleep MS, input (to its end), exit CODE (0 to 255), loop";
 
 #[derive(Debug, PartialEq)]
 enum Step {

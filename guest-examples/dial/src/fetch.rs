@@ -1,7 +1,9 @@
 //! One request by `wasi:http`, from a program.
 
 use wasip2::http::outgoing_handler::{RequestOptions, handle};
-use wasip2::http::types::{ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme};
+use wasip2::http::types::{
+    ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, Scheme,
+};
 use wasip2::io::streams::StreamError;
 
 /// For each phase. No test waits so long for an answer that comes.

@@ -160,7 +160,11 @@ fn spy(path: &str, milliseconds: u64, word: &str) -> io::Result<()> {
             process::exit(66);
         }
     }
-    println!("spied: {} reads, {} refusals", if reads > 0 { "some" } else { "no" }, if refusals > 0 { "some" } else { "no" });
+    println!(
+        "spied: {} reads, {} refusals",
+        if reads > 0 { "some" } else { "no" },
+        if refusals > 0 { "some" } else { "no" }
+    );
     Ok(())
 }
 

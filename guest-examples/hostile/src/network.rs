@@ -53,7 +53,8 @@ fn udp(to: SocketAddr, is_connected: bool) -> Result<(), &'static str> {
     let peer = is_connected.then(|| socket_address(to));
     let (_incoming, outgoing) = socket.stream(peer).map_err(|code| code.name())?;
     outgoing.check_send().map_err(|code| code.name())?;
-    let datagram = OutgoingDatagram { data: b"hostile".to_vec(), remote_address: (!is_connected).then(|| socket_address(to)) };
+    let datagram =
+        OutgoingDatagram { data: b"hostile".to_vec(), remote_address: (!is_connected).then(|| socket_address(to)) };
     match outgoing.send(&[datagram]).map_err(|code| code.name())? {
         0 => Err("nothing was sent"),
         _ => Ok(()),

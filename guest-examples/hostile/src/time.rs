@@ -45,7 +45,9 @@ pub fn clocks(report: &mut Report) {
     }
     match ran_back {
         true => report.breach("the monotonic clock ran backwards"),
-        false => report.held("monotonic clock", format!("never backwards, resolution {}", monotonic_clock::resolution())),
+        false => {
+            report.held("monotonic clock", format!("never backwards, resolution {}", monotonic_clock::resolution()))
+        }
     }
     // Arithmetic at the ends must not bring the host down.
     let far = [0, 1, u64::MAX / 2, u64::MAX].map(monotonic_clock::subscribe_instant);
