@@ -8,6 +8,7 @@ pub mod deterministic;
 mod held;
 pub mod linker;
 pub mod outgoing;
+mod polling;
 mod sleep;
 pub mod stdio;
 

@@ -7,7 +7,7 @@ use wasmtime::component::Linker;
 
 use crate::runtime::engine::{EngineKind, Engines};
 use crate::runtime::files;
-use crate::runtime::sandbox::{Guest, sleep};
+use crate::runtime::sandbox::{Guest, polling, sleep};
 use crate::runtime::sockets::{shadow_p2, shadow_p3};
 
 /// The linkers of the node's engines.
@@ -50,6 +50,7 @@ fn link(engines: &Engines, kind: EngineKind) -> wasmtime::Result<Linked> {
     shadow_p2(&mut components)?;
     files::shadow_p2(&mut components)?;
     sleep::shadow_p2(&mut components)?;
+    polling::shadow_p2(&mut components)?;
     if kind != EngineKind::Sequential {
         wasmtime_wasi::p3::add_to_linker(&mut components)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut components)?;
