@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::model::ContainerDefinition;
 use crate::model::task_definition::TaskDocument;
-use crate::model::{ContainerDefinition, TaskDefinition};
 
 /// Where a volume's files come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,14 +86,6 @@ pub struct LaunchVolume {
     /// Of the attachment that DescribeTasks shows.
     pub attachment_id: String,
     pub delete_on_termination: bool,
-}
-
-/// `Volumes` of a container in the task metadata.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mounted {
-    pub name: String,
-    pub source: String,
-    pub destination: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -333,22 +325,6 @@ pub fn at_launch(
         })
     };
     wanted.into_iter().map(volume).collect()
-}
-
-/// What the metadata endpoint tells a container about its mounts.
-pub fn mounted(definition: &TaskDefinition, container: &ContainerDefinition) -> Vec<Mounted> {
-    let volumes = volumes(&definition.document);
-    let shown = |mount: MountPoint| {
-        let volume = volumes.iter().find(|volume| volume.name == mount.volume);
-        let source = match volume.map(|volume| &volume.source) {
-            Some(Source::Host(path)) => path.clone(),
-            Some(Source::FileSystem(system)) => format!("{}:{}", system.id, system.root_directory),
-            // Where these lie on the machine is nothing that a task needs to know.
-            _ => mount.volume.clone(),
-        };
-        Mounted { name: mount.volume, source, destination: mount.path }
-    };
-    mounts(&definition.document, container).into_iter().map(shown).collect()
 }
 
 /// A member of a checked definition; what has another shape asks for nothing.
