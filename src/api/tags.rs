@@ -1,11 +1,12 @@
-//! The rules on tags that Secrets Manager and Parameter Store share, apart from how each names what is wrong.
+//! What all services share of tags: their bounds, and how they are added. Secrets Manager and Parameter Store also share the
+//! check of what is given; ECS and ELBv2 name what is wrong there in words of their own.
 
 use crate::model::Tag;
 
 /// Tags on one resource.
 pub const TAGS_MAX: usize = 50;
-const KEY_CHARS_MAX: usize = 128;
-const VALUE_CHARS_MAX: usize = 256;
+pub const KEY_CHARS_MAX: usize = 128;
+pub const VALUE_CHARS_MAX: usize = 256;
 
 /// What is wrong with tags.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

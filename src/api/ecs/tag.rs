@@ -3,15 +3,11 @@
 use crate::api::context::Context;
 use crate::api::ecs::reference;
 use crate::api::error::{ApiError, ErrorKind};
+use crate::api::tags::{self, KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX};
 use crate::api::wire::ecs as wire;
 use crate::model::arn::ArnParts;
 use crate::model::{Cluster, ClusterStatus, Service, Tag, Task, TaskDefinition};
 use crate::store::{Key, View};
-
-/// Tags on one resource.
-const TAGS_MAX: usize = 50;
-const KEY_CHARS_MAX: usize = 128;
-const VALUE_CHARS_MAX: usize = 256;
 
 /// Tags of a request, checked.
 pub fn given(tags: Option<&[wire::Tag]>) -> Result<Vec<Tag>, ApiError> {
@@ -122,12 +118,7 @@ pub fn add(
 ) -> Result<wire::TagResourceResponse, ApiError> {
     let new = given(input.tags.as_deref())?;
     let mut resource = Tagged::find(cx, view, &input.resource_arn.unwrap_or_default())?;
-    let tags = resource.tags();
-    tags.retain(|tag| new.iter().all(|new| new.key != tag.key));
-    tags.extend(new);
-    if tags.len() > TAGS_MAX {
-        return Err(ApiError::invalid_parameter(format!("A resource can have at most {TAGS_MAX} tags.")));
-    }
+    tags::add(resource.tags(), new).map_err(ApiError::invalid_parameter)?;
     resource.put(view);
     Ok(wire::TagResourceResponse::default())
 }

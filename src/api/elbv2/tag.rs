@@ -3,15 +3,11 @@
 use crate::api::context::Context;
 use crate::api::elbv2::reference;
 use crate::api::error::{ApiError, ErrorKind};
+use crate::api::tags::{KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX};
 use crate::api::wire::elbv2 as wire;
 use crate::model::arn::ArnParts;
 use crate::model::{Listener, LoadBalancer, Tag, TargetGroup};
 use crate::store::View;
-
-/// Tags on one resource.
-const TAGS_MAX: usize = 50;
-const KEY_CHARS_MAX: usize = 128;
-const VALUE_CHARS_MAX: usize = 256;
 
 /// Resources of one call, which is ELB's own limit; it also keeps the call within one transaction.
 const RESOURCES_MAX: usize = 20;
