@@ -18,6 +18,8 @@ pub mod shape;
 pub mod ssm;
 pub mod table;
 pub mod tags;
+#[cfg(test)]
+mod testing;
 pub mod wire;
 
 pub use context::Context;

@@ -1,42 +1,12 @@
 //! The operations as pure functions of a view: no server, no clock, no store behind it.
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::context::Context;
-use crate::api::error::{ApiError, ErrorKind};
-use crate::api::shape::Wire;
-use crate::model::Timestamp;
-use crate::store::{Store, View};
-
-/// A view that operations write to one after the other.
-struct Api {
-    cx: Context,
-    view: View,
-}
-
-type Function<I, O> = fn(&Context, &mut View, I) -> Result<O, ApiError>;
+use crate::api::error::ErrorKind;
+use crate::api::testing::Api;
 
 impl Api {
-    fn new() -> Api {
-        Api { cx: Context::scripted(Timestamp(1_000)), view: Store::in_memory().view() }
-    }
-
-    fn call<I: Wire, O: Serialize>(&mut self, function: Function<I, O>, input: Value) -> Result<Value, ApiError> {
-        let input = serde_json::from_value(input).expect("the test writes what the model knows");
-        function(&self.cx, &mut self.view, input).map(|output| serde_json::to_value(output).unwrap())
-    }
-
-    fn ok<I: Wire, O: Serialize>(&mut self, function: Function<I, O>, input: Value) -> Value {
-        self.call(function, input).unwrap_or_else(|error| panic!("{:?}: {error}", error.kind))
-    }
-
-    fn refused<I: Wire, O: Serialize>(&mut self, function: Function<I, O>, input: Value) -> (ErrorKind, String) {
-        let error = self.call(function, input).map(|answer| panic!("{answer}")).unwrap_err();
-        (error.kind, error.message)
-    }
-
     fn register(&mut self) -> Value {
         self.ok(
             task_definition::register,

@@ -1,14 +1,12 @@
 //! The operations as pure functions of a view: no server, no clock, no store behind it.
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::context::Context;
-use crate::api::error::{ApiError, ErrorKind};
-use crate::api::shape::Wire;
+use crate::api::error::ErrorKind;
+use crate::api::testing::Api;
 use crate::model::{SecretValue, Timestamp};
-use crate::store::{Prefix, Store, View};
+use crate::store::Prefix;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const TOKENS: [&str; 3] = [
@@ -17,37 +15,16 @@ const TOKENS: [&str; 3] = [
     "00000000-0000-0000-0000-000000000003",
 ];
 
-struct Api {
-    cx: Context,
-    view: View,
+fn api() -> Api {
+    Api::at(Timestamp(100 * DAY_MS + 5))
 }
 
-type Function<I, O> = fn(&Context, &mut View, I) -> Result<O, ApiError>;
-
 impl Api {
-    fn new() -> Api {
-        Api { cx: Context::scripted(Timestamp(100 * DAY_MS + 5)), view: Store::in_memory().view() }
-    }
-
-    fn call<I: Wire, O: Serialize>(&mut self, function: Function<I, O>, input: Value) -> Result<Value, ApiError> {
-        let input = serde_json::from_value(input).expect("the test writes what the model knows");
-        function(&self.cx, &mut self.view, input).map(|output| serde_json::to_value(output).unwrap())
-    }
-
-    fn ok<I: Wire, O: Serialize>(&mut self, function: Function<I, O>, input: Value) -> Value {
-        self.call(function, input).unwrap_or_else(|error| panic!("{:?}: {error}", error.kind))
-    }
-
-    fn refused<I: Wire, O: Serialize>(&mut self, function: Function<I, O>, input: Value) -> (ErrorKind, String) {
-        let error = self.call(function, input).map(|answer| panic!("{answer}")).unwrap_err();
-        (error.kind, error.message)
-    }
-
     fn create(&mut self, name: &str, value: &str) -> Value {
         self.ok(secret::create, json!({"Name": name, "SecretString": value, "ClientRequestToken": TOKENS[0]}))
     }
 
-    fn put(&mut self, value: &str, token: &str) -> Value {
+    fn put_value(&mut self, value: &str, token: &str) -> Value {
         self.ok(value::put, json!({"SecretId": "db", "SecretString": value, "ClientRequestToken": token}))
     }
 
@@ -68,7 +45,7 @@ impl Api {
 
 #[test]
 fn a_secret_is_read_by_its_name_and_by_its_arn() {
-    let mut api = Api::new();
+    let mut api = api();
     let created = api.create("prod/db", "hush");
     let arn = created["ARN"].as_str().unwrap();
     assert!(arn.starts_with("arn:aws:secretsmanager:us-east-1:123456789012:secret:prod/db-"), "{arn}");
@@ -91,7 +68,7 @@ fn a_secret_is_read_by_its_name_and_by_its_arn() {
 
 #[test]
 fn a_value_is_sealed_in_the_store_and_bytes_come_back_as_bytes() {
-    let mut api = Api::new();
+    let mut api = api();
     api.create("db", "hush-hush");
     api.ok(secret::create, json!({"Name": "key", "SecretBinary": "aHVzaA=="}));
     let read = api.ok(value::get, json!({"SecretId": "key"}));
@@ -110,9 +87,9 @@ fn a_value_is_sealed_in_the_store_and_bytes_come_back_as_bytes() {
 
 #[test]
 fn a_new_value_is_current_and_the_one_before_previous() {
-    let mut api = Api::new();
+    let mut api = api();
     api.create("db", "one");
-    api.put("two", TOKENS[1]);
+    api.put_value("two", TOKENS[1]);
     assert_eq!(api.read(json!({})), "two");
     assert_eq!(api.read(json!({"VersionStage": "AWSPREVIOUS"})), "one");
     assert_eq!(api.read(json!({"VersionId": TOKENS[0]})), "one");
@@ -144,7 +121,7 @@ fn a_new_value_is_current_and_the_one_before_previous() {
 
 #[test]
 fn a_version_that_is_not_there_is_named_as_it_was_asked_for() {
-    let mut api = Api::new();
+    let mut api = api();
     api.create("db", "one");
     let ask = |api: &mut Api, more: Value| {
         let mut input = json!({"SecretId": "db"});
@@ -163,12 +140,12 @@ fn a_version_that_is_not_there_is_named_as_it_was_asked_for() {
 
 #[test]
 fn a_token_makes_one_version() {
-    let mut api = Api::new();
+    let mut api = api();
     let created = api.create("db", "one");
     assert_eq!(api.create("db", "one"), created);
-    api.put("two", TOKENS[1]);
-    api.put("three", TOKENS[2]);
-    assert_eq!(api.put("two", TOKENS[1])["VersionStages"], json!(["AWSPREVIOUS"]), "it is done already");
+    api.put_value("two", TOKENS[1]);
+    api.put_value("three", TOKENS[2]);
+    assert_eq!(api.put_value("two", TOKENS[1])["VersionStages"], json!(["AWSPREVIOUS"]), "it is done already");
     assert_eq!(api.read(json!({})), "three");
     let other = json!({"SecretId": "db", "SecretString": "hush", "ClientRequestToken": TOKENS[1]});
     let (kind, text) = api.refused(value::put, other.clone());
@@ -179,10 +156,10 @@ fn a_token_makes_one_version() {
 
 #[test]
 fn old_versions_go_where_there_is_no_room() {
-    let mut api = Api::new();
+    let mut api = api();
     api.create("db", "first");
     for number in 0..150 {
-        api.put("value", &format!("{number:032}"));
+        api.put_value("value", &format!("{number:032}"));
     }
     let kept = api.view.list::<SecretValue>(&Prefix::all_secret_values());
     assert_eq!(kept.len(), version::VERSIONS_MAX);
@@ -195,7 +172,7 @@ fn old_versions_go_where_there_is_no_room() {
 
 #[test]
 fn a_deleted_secret_can_be_restored_until_its_window_is_over() {
-    let mut api = Api::new();
+    let mut api = api();
     let created = api.create("db", "one");
     for days in [6, 31] {
         let window = json!({"SecretId": "db", "RecoveryWindowInDays": days});
@@ -226,7 +203,7 @@ fn a_deleted_secret_can_be_restored_until_its_window_is_over() {
 
 #[test]
 fn a_secret_that_is_deleted_by_force_is_gone_at_once() {
-    let mut api = Api::new();
+    let mut api = api();
     api.create("db", "one");
     let force = json!({"SecretId": "db", "ForceDeleteWithoutRecovery": true});
     let mut both = force.clone();
@@ -240,7 +217,7 @@ fn a_secret_that_is_deleted_by_force_is_gone_at_once() {
 
 #[test]
 fn lists_are_filtered_sorted_and_paged() {
-    let mut api = Api::new();
+    let mut api = api();
     for (name, description, team) in
         [("prod/db", "Main database", "blue"), ("prod/api", "Key of the API", "red"), ("dev/db", "", "blue")]
     {
@@ -274,7 +251,7 @@ fn lists_are_filtered_sorted_and_paged() {
 
 #[test]
 fn several_are_read_at_once_and_what_is_missing_is_said_beside_them() {
-    let mut api = Api::new();
+    let mut api = api();
     api.create("a", "one");
     api.create("b", "two");
     let read = api.ok(value::get_batch, json!({"SecretIdList": ["a", "missing", "b"]}));
@@ -287,7 +264,7 @@ fn several_are_read_at_once_and_what_is_missing_is_said_beside_them() {
 
 #[test]
 fn tags_are_added_replaced_and_removed() {
-    let mut api = Api::new();
+    let mut api = api();
     api.create("db", "one");
     let tags = json!([{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]);
     api.ok(tag::add, json!({"SecretId": "db", "Tags": tags}));
@@ -300,7 +277,7 @@ fn tags_are_added_replaced_and_removed() {
 
 #[test]
 fn a_policy_is_kept_and_has_no_effect() {
-    let mut api = Api::new();
+    let mut api = api();
     api.create("db", "one");
     assert_eq!(api.ok(policy::get, json!({"SecretId": "db"}))["ResourcePolicy"], Value::Null);
     let policy = r#"{"Version": "2012-10-17", "Statement": []}"#;
@@ -315,7 +292,7 @@ fn a_policy_is_kept_and_has_no_effect() {
 
 #[test]
 fn passwords_hold_what_was_asked_for() {
-    let mut api = Api::new();
+    let mut api = api();
     let mut password = |input: Value| api.ok(password::get, input)["RandomPassword"].as_str().unwrap().to_owned();
     let plain = password(json!({}));
     assert_eq!(plain.len(), 32);

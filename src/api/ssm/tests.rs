@@ -1,42 +1,15 @@
 //! The operations as pure functions of a view: no server, no clock, no store behind it.
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::context::Context;
-use crate::api::error::{ApiError, ErrorKind};
-use crate::api::shape::Wire;
-use crate::model::{Parameter, Timestamp};
-use crate::store::{Prefix, Store, View};
-
-struct Api {
-    cx: Context,
-    view: View,
-}
-
-type Function<I, O> = fn(&Context, &mut View, I) -> Result<O, ApiError>;
+use crate::api::error::ErrorKind;
+use crate::api::testing::Api;
+use crate::model::Parameter;
+use crate::store::Prefix;
 
 impl Api {
-    fn new() -> Api {
-        Api { cx: Context::scripted(Timestamp(1_000)), view: Store::in_memory().view() }
-    }
-
-    fn call<I: Wire, O: Serialize>(&mut self, function: Function<I, O>, input: Value) -> Result<Value, ApiError> {
-        let input = serde_json::from_value(input).expect("the test writes what the model knows");
-        function(&self.cx, &mut self.view, input).map(|output| serde_json::to_value(output).unwrap())
-    }
-
-    fn ok<I: Wire, O: Serialize>(&mut self, function: Function<I, O>, input: Value) -> Value {
-        self.call(function, input).unwrap_or_else(|error| panic!("{:?}: {error}", error.kind))
-    }
-
-    fn refused<I: Wire, O: Serialize>(&mut self, function: Function<I, O>, input: Value) -> (ErrorKind, String) {
-        let error = self.call(function, input).map(|answer| panic!("{answer}")).unwrap_err();
-        (error.kind, error.message)
-    }
-
-    fn put(&mut self, name: &str, value: &str) -> Value {
+    fn put_parameter(&mut self, name: &str, value: &str) -> Value {
         self.ok(parameter::put, json!({"Name": name, "Value": value, "Type": "String", "Overwrite": true}))
     }
 
@@ -64,7 +37,7 @@ fn a_parameter_has_versions_that_selectors_choose() {
         text,
         "The parameter already exists. To overwrite this value, set the overwrite option in the request to true."
     );
-    assert_eq!(api.put("/app/url", "two")["Version"], 2);
+    assert_eq!(api.put_parameter("/app/url", "two")["Version"], 2);
     assert_eq!(api.value("/app/url"), "two");
     assert_eq!(api.value("/app/url:1"), "one");
     assert_eq!(api.value("arn:aws:ssm:us-east-1:123456789012:parameter/app/url:1"), "one");
@@ -89,7 +62,7 @@ fn a_parameter_has_versions_that_selectors_choose() {
 #[test]
 fn what_is_not_there_is_said_as_the_service_says_it() {
     let mut api = Api::new();
-    api.put("a", "1");
+    api.put_parameter("a", "1");
     assert_eq!(api.refused(get::get, json!({"Name": "b"})), (ErrorKind::ParameterNotFound, String::new()));
     let (kind, text) = api.refused(get::get, json!({"Name": "a:9"}));
     assert_eq!(kind, ErrorKind::ParameterVersionNotFound);
@@ -167,7 +140,7 @@ fn values_have_their_rules() {
 fn old_versions_go_unless_they_are_labelled() {
     let mut api = Api::new();
     for _ in 0..120 {
-        api.put("a", "v");
+        api.put_parameter("a", "v");
     }
     let kept = api.view.list::<Parameter>(&Prefix::all_parameters());
     assert_eq!((kept[0].versions.len(), kept[0].versions[0].version), (100, 21));
@@ -183,7 +156,7 @@ fn old_versions_go_unless_they_are_labelled() {
 fn a_path_gives_what_is_below_it() {
     let mut api = Api::new();
     for name in ["/app/a", "/app/b", "/app/db/user", "/application", "root"] {
-        api.put(name, "v");
+        api.put_parameter(name, "v");
     }
     assert_eq!(api.below(json!({"Path": "/app"})), ["/app/a", "/app/b"]);
     assert_eq!(api.below(json!({"Path": "/app/", "Recursive": true})), ["/app/a", "/app/b", "/app/db/user"]);
@@ -194,7 +167,7 @@ fn a_path_gives_what_is_below_it() {
     let rest = json!({"Path": "/app", "Recursive": true, "MaxResults": 2, "NextToken": first["NextToken"]});
     assert_eq!(api.below(rest), ["/app/db/user"]);
     api.ok(label::add, json!({"Name": "/app/a", "Labels": ["stable"]}));
-    api.put("/app/a", "newer");
+    api.put_parameter("/app/a", "newer");
     let stable = json!({"Path": "/app", "ParameterFilters": [{"Key": "Label", "Values": ["stable"]}]});
     let found = api.ok(list::by_path, stable);
     assert_eq!((names(&found), &found["Parameters"][0]["Version"]), (vec![String::from("/app/a")], &json!(1)));
@@ -214,7 +187,7 @@ fn descriptions_are_filtered() {
         json!({"Name": "/app/url", "Value": "v", "Type": "String", "Tags": [{"Key": "team", "Value": "blue"}]}),
     );
     api.ok(parameter::put, json!({"Name": "/app/key", "Value": "v", "Type": "SecureString", "Tier": "Advanced"}));
-    api.put("plain", "v");
+    api.put_parameter("plain", "v");
     let mut find = |filter: Value| names(&api.ok(list::describe, json!({"ParameterFilters": [filter]})));
     assert_eq!(find(json!({"Key": "Name", "Values": ["/app/url", "plain"]})), ["/app/url", "plain"]);
     assert_eq!(find(json!({"Key": "Name", "Option": "BeginsWith", "Values": ["/app"]})), ["/app/key", "/app/url"]);
@@ -236,7 +209,7 @@ fn descriptions_are_filtered() {
 #[test]
 fn tags_are_of_parameters_only() {
     let mut api = Api::new();
-    api.put("/a", "v");
+    api.put_parameter("/a", "v");
     let id = |more: Value| {
         let mut input = json!({"ResourceType": "Parameter", "ResourceId": "/a"});
         input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
