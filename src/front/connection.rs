@@ -3,16 +3,17 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 
-use crate::front::stream::Patient;
+use crate::front::stream::{Patient, Unread};
 use crate::front::workers::Accepted;
 
 /// How long a connection may be idle between requests, and how long the head of one may take: ELB's idle time-out.
@@ -49,15 +50,21 @@ pub async fn serve(accepted: Accepted) {
         // Closed, or silent, before the first byte.
         Ok(Err(_)) | Err(_) => return,
     };
+    let unread = Unread::default();
+    let has_body = Arc::clone(&unread);
     let service = service_fn(move |request: Request<Incoming>| {
+        // The last request's body may be left unread: where hyper then ends the connection, it ends gently.
+        has_body.store(!request.body().is_end_stream(), Ordering::Relaxed);
         let (dispatch, site) = (Arc::clone(&dispatch), Arc::clone(&site));
         async move { Ok::<_, Infallible>(dispatch.answer(&site, request, peer).await) }
     });
-    let io = TokioIo::new(Patient::new(stream, UNREAD_TIMEOUT));
+    let io = TokioIo::new(Patient::new(stream, UNREAD_TIMEOUT, Arc::clone(&unread)));
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = closing.cancelled() => {
+            // Clients that keep connections do not close them when told to, but when they need them next.
+            unread.store(false, Ordering::Relaxed);
             connection.as_mut().graceful_shutdown();
             connection.await
         }

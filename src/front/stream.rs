@@ -1,13 +1,31 @@
-//! A stream that loses patience with a peer which does not read.
+//! A stream that loses patience with a peer which does not read, and that closes without taking back what it said.
+//!
+//! A socket that is closed while bytes of its peer are unread, or on their way, is reset by the kernel; and a reset makes
+//! the peer throw away an answer which it has not read yet. Whoever answers before a body was read (it is too large, the
+//! target is gone) would mostly be heard as a broken connection. So such a stream says that it is done, then reads on and
+//! forgets, bounded, until the peer has closed too: what nginx calls a lingering close.
 
 use std::io;
 use std::io::IoSlice;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+/// How long a peer that was answered early is listened to. It has the answer within a round trip, and stops then.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// What is forgotten of it at most: what a fast network carries until the peer has seen the answer.
+const LINGER_BYTES_MAX: usize = 64 << 20;
+/// What is forgotten at once.
+const LINGER_PIECE_BYTES: usize = 16 << 10;
+
+/// Whether the peer may still be sending what nobody will read.
+pub type Unread = Arc<AtomicBool>;
 
 /// Fails a write that could not go on for a while. Reading is not its concern: whoever reads knows how long to wait.
 pub struct Patient<S> {
@@ -16,11 +34,20 @@ pub struct Patient<S> {
     /// Made when the peer first lets us wait: most never do.
     timer: Option<Pin<Box<Sleep>>>,
     is_armed: bool,
+    unread: Unread,
+    /// The peer has said all.
+    is_at_end: bool,
+    lingering: Option<Lingering>,
+}
+
+struct Lingering {
+    until: Pin<Box<Sleep>>,
+    forgotten: usize,
 }
 
 impl<S> Patient<S> {
-    pub fn new(inner: S, patience: Duration) -> Patient<S> {
-        Patient { inner, patience, timer: None, is_armed: false }
+    pub fn new(inner: S, patience: Duration, unread: Unread) -> Patient<S> {
+        Patient { inner, patience, timer: None, is_armed: false, unread, is_at_end: false, lingering: None }
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -41,11 +68,47 @@ impl<S> Patient<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        self.is_at_end |=
+            matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() == before && buffer.remaining() > 0;
+        read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncRead + Unpin> Patient<S> {
+    /// Reads on and forgets, until the peer ends or the limits do.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut piece = [MaybeUninit::uninit(); LINGER_PIECE_BYTES];
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut piece);
+            let read = Pin::new(&mut self.inner).poll_read(cx, &mut buffer);
+            let forgotten = match read {
+                Poll::Ready(Ok(())) => buffer.filled().len(),
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                // With nothing unread and nothing expected the close is clean already.
+                Poll::Pending if self.lingering.is_none() && !self.unread.load(Ordering::Relaxed) => {
+                    return Poll::Ready(());
+                }
+                Poll::Pending => {
+                    return self.lingering().until.as_mut().poll(cx);
+                }
+            };
+            let lingering = self.lingering();
+            lingering.forgotten += forgotten;
+            if forgotten == 0 || lingering.forgotten > LINGER_BYTES_MAX || lingering.until.is_elapsed() {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn lingering(&mut self) -> &mut Lingering {
+        self.lingering
+            .get_or_insert_with(|| Lingering { until: Box::pin(tokio::time::sleep(LINGER_TIMEOUT)), forgotten: 0 })
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.judge(cx, written)
@@ -70,23 +133,61 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+        }
+        if !self.is_at_end {
+            ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn gives_up_on_a_peer_that_does_not_read() {
         let (ours, _theirs) = tokio::io::duplex(8);
-        let mut stream = Patient::new(ours, Duration::from_secs(60));
+        let mut stream = Patient::new(ours, Duration::from_secs(60), Unread::default());
         let started = Instant::now();
         let error = stream.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(started.elapsed(), Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_said_is_heard_by_a_peer_that_still_sends() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let mut stream = Patient::new(ours, Duration::from_secs(60), Unread::new(AtomicBool::new(true)));
+        let peer = tokio::spawn(async move {
+            theirs.write_all(&[0; 4096]).await.unwrap();
+            let mut heard = String::new();
+            theirs.read_to_string(&mut heard).await.unwrap();
+            heard
+        });
+        stream.write_all(b"too large").await.unwrap();
+        let started = Instant::now();
+        stream.shutdown().await.unwrap();
+        assert_eq!(peer.await.unwrap(), "too large");
+        // It closed as soon as the peer did.
+        assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_never_ends_is_left_in_time() {
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let mut stream = Patient::new(ours, Duration::from_secs(60), Unread::new(AtomicBool::new(true)));
+        let started = Instant::now();
+        stream.shutdown().await.unwrap();
+        assert_eq!(started.elapsed(), LINGER_TIMEOUT);
+        // Who is owed nothing is not waited for.
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let mut stream = Patient::new(ours, Duration::from_secs(60), Unread::default());
+        stream.shutdown().await.unwrap();
+        assert_eq!(started.elapsed(), LINGER_TIMEOUT);
     }
 }

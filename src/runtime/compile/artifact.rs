@@ -17,10 +17,11 @@ const DIGEST_PIECE_BYTES: usize = 256 << 10;
 /// Only the user may look in here.
 const PRIVATE: u32 = 0o700;
 
+/// Makes the names of temporary files differ within this process, in which several may have the same directory open.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 pub struct Artifacts {
     dir: PathBuf,
-    /// Makes the names of temporary files differ within this process.
-    next: AtomicU64,
 }
 
 /// A file that is being written; removed unless it is kept.
@@ -46,7 +47,7 @@ impl Artifacts {
         DirBuilder::new().recursive(true).mode(PRIVATE).create(&dir)?;
         // It may have been there before, with other rights.
         fs::set_permissions(&dir, fs::Permissions::from_mode(PRIVATE))?;
-        Ok(Artifacts { dir, next: AtomicU64::new(0) })
+        Ok(Artifacts { dir })
     }
 
     /// The artifact of this name, if it is whole.
@@ -62,7 +63,7 @@ impl Artifacts {
     }
 
     pub fn temporary(&self, name: &str) -> Temporary {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Temporary { path: self.dir.join(format!(".{name}.{}.{number}", std::process::id())) }
     }
 
@@ -109,6 +110,18 @@ fn hex(digest: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_who_share_a_directory_write_to_different_files() {
+        let home = tempfile::tempdir().unwrap();
+        let [one, two] = [(); 2].map(|()| Artifacts::open(home.path().join("compiled")).unwrap());
+        let (mine, other) = (one.temporary("a"), two.temporary("a"));
+        assert_ne!(mine.path(), other.path());
+        fs::write(mine.path(), b"machine code").unwrap();
+        fs::write(other.path(), b"machine code").unwrap();
+        one.keep(mine, "a").unwrap();
+        assert_eq!(two.keep(other, "a").unwrap(), one.find("a").unwrap());
+    }
 
     #[test]
     fn a_damaged_artifact_is_not_found() {
