@@ -64,11 +64,11 @@ pub mod api;
 pub mod agent;
 #[cfg(feature = "host")]
 pub mod runtime;
-#[cfg(feature = "host")]
+#[cfg(feature = "proxy")]
 pub mod proxy;
 #[cfg(feature = "host")]
 pub mod control;
-#[cfg(feature = "host")]
+#[cfg(feature = "proxy")]
 pub mod front;
 #[cfg(feature = "host")]
 pub mod cli;

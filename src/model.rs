@@ -15,6 +15,7 @@ pub mod name;
 pub mod parameter;
 pub mod protection;
 pub mod request;
+pub mod rule;
 pub mod sealed;
 pub mod secret;
 pub mod service;
@@ -40,6 +41,7 @@ pub use name::{AccountId, BootId, ClusterName, Family, InvalidName, NodeId, Regi
 pub use parameter::Parameter;
 pub use protection::Protection;
 pub use request::IdempotentRequest;
+pub use rule::Rule;
 pub use sealed::Sealed;
 pub use secret::{Secret, SecretValue};
 pub use service::{Deployment, Service, ServiceEvent, ServiceStatus};

@@ -9,18 +9,26 @@
 //! - Nothing is dropped by a deployment: a draining target keeps what it has; a request that meets a target which was just
 //!   stopped, before the guest saw a byte of it, goes to another.
 
+mod action;
 mod answer;
+mod balancer;
 mod body;
+mod client;
 mod connect;
+mod exchange;
 mod forward;
 mod group;
 mod headers;
 mod health;
 mod publish;
 mod routes;
+mod rules;
+mod settings;
 mod spec;
 mod stats;
 mod target;
+#[cfg(test)]
+pub mod testing;
 mod upgrade;
 
 use std::collections::BTreeMap;
@@ -37,11 +45,9 @@ use crate::proxy::publish::Registry;
 use crate::proxy::routes::Routes;
 
 pub use body::{empty, full};
+pub use client::{Client, TlsSession};
 pub use routes::{Entrance, is_balancer_host, split_port};
-pub use spec::{
-    Algorithm, Endpoint, ForwardedFor, IDLE_TIMEOUT, ListenerSpec, LoadBalancerSpec, ProtocolVersion, RoutesSpec,
-    TargetGroupSpec, TargetSpec,
-};
+pub use spec::{Endpoint, ListenerSpec, LoadBalancerSpec, RoutesSpec, TargetGroupSpec, TargetSpec};
 pub use stats::{GroupStats, TargetStats};
 pub use target::{Body, BoxError, LocalTarget, TargetError, TargetKey};
 

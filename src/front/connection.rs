@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::front::stream::{Patient, Unread};
 use crate::front::workers::Accepted;
+use crate::proxy::Client;
 
 /// How long a connection may be idle between requests, and how long the head of one may take: ELB's idle time-out.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -52,11 +53,12 @@ pub async fn serve(accepted: Accepted) {
     };
     let unread = Unread::default();
     let has_body = Arc::clone(&unread);
+    let client = Arc::new(Client::plain(peer));
     let service = service_fn(move |request: Request<Incoming>| {
         // The last request's body may be left unread: where hyper then ends the connection, it ends gently.
         has_body.store(!request.body().is_end_stream(), Ordering::Relaxed);
-        let (dispatch, site) = (Arc::clone(&dispatch), Arc::clone(&site));
-        async move { Ok::<_, Infallible>(dispatch.answer(&site, request, peer).await) }
+        let (dispatch, site, client) = (Arc::clone(&dispatch), Arc::clone(&site), Arc::clone(&client));
+        async move { Ok::<_, Infallible>(dispatch.answer(&site, request, &client).await) }
     });
     let io = TokioIo::new(Patient::new(stream, UNREAD_TIMEOUT, Arc::clone(&unread)));
     let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));

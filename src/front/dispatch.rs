@@ -1,6 +1,5 @@
 //! Whose request it is.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use crate::api::protocol::BODY_BYTES_MAX;
 use crate::front::Services;
 use crate::front::guard::{Guard, called_host};
 use crate::front::socket::Site;
-use crate::proxy::{Body, Entrance, full, is_balancer_host};
+use crate::proxy::{Body, Client, Entrance, full, is_balancer_host};
 
 /// What belongs to our own command line.
 const LOCAL_PATH: &str = "/_coracle/";
@@ -42,16 +41,16 @@ impl Dispatch {
     }
 
     /// The whole life of a request, whatever it is.
-    pub async fn answer(&self, site: &Site, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    pub async fn answer(&self, site: &Site, request: Request<Incoming>, client: &Client) -> Response<Body> {
         if let Site::Listener(arn) = site {
-            return self.services.proxy.forward(Entrance::Listener(arn), request, peer).await;
+            return self.services.proxy.forward(Entrance::Listener(arn), request, client).await;
         }
         let (parts, body) = request.into_parts();
         if called_host(&parts).is_some_and(is_balancer_host) {
-            return self.services.proxy.forward(Entrance::Host, Request::from_parts(parts, body), peer).await;
+            return self.services.proxy.forward(Entrance::Host, Request::from_parts(parts, body), client).await;
         }
         if let Err(refusal) = self.guard.admit(&parts) {
-            tracing::debug!(%peer, %refusal, "refused a request to the API");
+            tracing::debug!(peer = %client.peer, %refusal, "refused a request to the API");
             return text(StatusCode::FORBIDDEN, refusal.to_string());
         }
         let body = match read(&parts, body).await {

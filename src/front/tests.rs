@@ -17,12 +17,9 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
 use crate::api::protocol::BODY_BYTES_MAX;
-use crate::model::load_balancer::{Action, HealthCheck};
-use crate::model::{Arn, Scope, TargetState};
-use crate::proxy::{
-    Algorithm, Body, Endpoint, ForwardedFor, HealthChange, IDLE_TIMEOUT, ListenerSpec, LoadBalancerSpec, LocalTarget,
-    ProtocolVersion, RoutesSpec, TargetError, TargetGroupSpec, TargetSpec, full,
-};
+use crate::model::TargetState;
+use crate::proxy::testing::*;
+use crate::proxy::{Body, Endpoint, HealthChange, LocalTarget, RoutesSpec, TargetError, TargetSpec, full};
 
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -77,14 +74,6 @@ struct Scene {
     spec: RoutesSpec,
 }
 
-fn scope() -> Scope {
-    Scope { account: "123456789012".parse().unwrap(), region: "eu-west-1".parse().unwrap() }
-}
-
-fn listener_arn() -> Arn {
-    Arn::listener(&scope(), "web", "0000000000000002", "0000000000000003")
-}
-
 /// A front with the load balancer `web`, whose listener wants `port`, before one target.
 async fn scene(port: u16, endpoint: Option<Endpoint>) -> Scene {
     let control = Handle::current();
@@ -92,7 +81,6 @@ async fn scene(port: u16, endpoint: Option<Endpoint>) -> Scene {
     let mut reports = proxy.health_reports();
     let (sender, called) = mpsc::channel(1);
     let go = Arc::new(Semaphore::new(0));
-    let group = Arn::target_group(&scope(), "web", "0000000000000001");
     let waiting = Endpoint::Local(Arc::new(Waiting { called: sender, go: Arc::clone(&go) }));
     let target = TargetSpec {
         address: Ipv4Addr::LOCALHOST,
@@ -102,37 +90,9 @@ async fn scene(port: u16, endpoint: Option<Endpoint>) -> Scene {
         check: None,
         draining: false,
     };
-    let spec = RoutesSpec {
-        load_balancers: vec![LoadBalancerSpec {
-            name: "web".into(),
-            region: scope().region,
-            idle_timeout: IDLE_TIMEOUT,
-            forwarded_for: ForwardedFor::Append,
-            listeners: vec![ListenerSpec {
-                arn: listener_arn(),
-                port,
-                protocol: "HTTP".into(),
-                actions: vec![Action::Forward { groups: vec![(group.to_string(), 1)] }],
-            }],
-        }],
-        target_groups: vec![TargetGroupSpec {
-            arn: group,
-            algorithm: Algorithm::RoundRobin,
-            protocol_version: ProtocolVersion::Http1,
-            health_check: HealthCheck {
-                enabled: true,
-                protocol: "TCP".into(),
-                port: "traffic-port".into(),
-                path: String::new(),
-                interval_seconds: 30,
-                timeout_seconds: 5,
-                healthy_threshold: 5,
-                unhealthy_threshold: 2,
-                matcher: String::new(),
-            },
-            targets: vec![target],
-        }],
-    };
+    let mut spec = forwarding(vec![target]);
+    spec.change_listener(|listener| listener.port = port);
+    spec.change_group(|group| group.health_check.protocol = "TCP".into());
     let fake = Arc::new(FakeApi);
     let services = Services { proxy: Arc::clone(&proxy), api: fake.clone(), local: fake };
     let config = FrontConfig { hosts: Vec::new(), workers: 2, connections_max: 100 };

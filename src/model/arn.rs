@@ -75,21 +75,22 @@ impl Arn {
         Arn::ecs(scope, format_args!("service/{cluster}/{service}"))
     }
 
-    /// `id` is 16 hexadecimal digits.
-    pub fn load_balancer(scope: &Scope, name: &str, id: &str) -> Arn {
-        Arn::elb(scope, format_args!("loadbalancer/app/{name}/{id}"))
+    /// `kind` is `app` or `net`; `id` is 16 hexadecimal digits.
+    pub fn load_balancer(scope: &Scope, kind: &str, name: &str, id: &str) -> Arn {
+        Arn::elb(scope, format_args!("loadbalancer/{kind}/{name}/{id}"))
     }
 
     pub fn target_group(scope: &Scope, name: &str, id: &str) -> Arn {
         Arn::elb(scope, format_args!("targetgroup/{name}/{id}"))
     }
 
-    pub fn listener(scope: &Scope, load_balancer: &str, load_balancer_id: &str, id: &str) -> Arn {
-        Arn::elb(scope, format_args!("listener/app/{load_balancer}/{load_balancer_id}/{id}"))
+    pub fn listener(scope: &Scope, kind: &str, load_balancer: &str, load_balancer_id: &str, id: &str) -> Arn {
+        Arn::elb(scope, format_args!("listener/{kind}/{load_balancer}/{load_balancer_id}/{id}"))
     }
 
-    pub fn listener_rule(scope: &Scope, load_balancer: &str, load_balancer_id: &str, listener: &str, id: &str) -> Arn {
-        Arn::elb(scope, format_args!("listener-rule/app/{load_balancer}/{load_balancer_id}/{listener}/{id}"))
+    /// `listener` is the ARN of its listener.
+    pub fn listener_rule(listener: &Arn, id: &str) -> Arn {
+        Arn(format!("{}/{id}", listener.0.replacen(":listener/", ":listener-rule/", 1)))
     }
 
     /// `suffix` is six random characters.

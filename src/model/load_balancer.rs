@@ -7,10 +7,40 @@ use serde_json::{Map, Value};
 
 use crate::model::{Arn, Scope, Tag, Timestamp};
 
+/// What the wire calls the type of a load balancer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoadBalancerKind {
+    /// HTTP, by the content of requests.
+    #[default]
+    Application,
+    /// TCP, TLS and UDP, by connection.
+    Network,
+}
+
+impl LoadBalancerKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LoadBalancerKind::Application => "application",
+            LoadBalancerKind::Network => "network",
+        }
+    }
+
+    /// As ARNs have it.
+    pub fn in_arns(self) -> &'static str {
+        match self {
+            LoadBalancerKind::Application => "app",
+            LoadBalancerKind::Network => "net",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoadBalancer {
     pub scope: Scope,
     pub name: String,
+    #[serde(default)]
+    pub kind: LoadBalancerKind,
     /// 16 hexadecimal digits: the last part of its ARN.
     pub id: String,
     pub created_at: Timestamp,
@@ -26,7 +56,7 @@ pub struct LoadBalancer {
 
 impl LoadBalancer {
     pub fn arn(&self) -> Arn {
-        Arn::load_balancer(&self.scope, &self.name, &self.id)
+        Arn::load_balancer(&self.scope, self.kind.in_arns(), &self.name, &self.id)
     }
 
     /// The name that the front routes by Host; `NAME.elb.localhost` works too while the name is unique.
@@ -39,12 +69,23 @@ impl LoadBalancer {
 pub struct Listener {
     pub scope: Scope,
     pub load_balancer: String,
+    #[serde(default)]
+    pub load_balancer_kind: LoadBalancerKind,
     pub load_balancer_id: String,
     /// 16 hexadecimal digits.
     pub id: String,
     pub port: u16,
-    /// `HTTP`, later `HTTPS`, `TCP` and the like.
+    /// `HTTP`, `HTTPS`; of network load balancers `TCP`, `TLS`, `UDP`, `TCP_UDP`.
     pub protocol: String,
+    /// ARNs; the first is the default certificate, the others are chosen by the server name that a client asks for.
+    #[serde(default)]
+    pub certificates: Vec<String>,
+    /// Of HTTPS and TLS, such as `ELBSecurityPolicy-TLS13-1-2-2021-06`.
+    #[serde(default)]
+    pub ssl_policy: Option<String>,
+    /// Of TLS: `HTTP1Only`, `HTTP2Only`, `HTTP2Optional`, `HTTP2Preferred`, `None`.
+    #[serde(default)]
+    pub alpn_policy: Option<String>,
     pub default_actions: Vec<Action>,
     pub attributes: BTreeMap<String, String>,
     pub tags: Vec<Tag>,
@@ -53,7 +94,13 @@ pub struct Listener {
 
 impl Listener {
     pub fn arn(&self) -> Arn {
-        Arn::listener(&self.scope, &self.load_balancer, &self.load_balancer_id, &self.id)
+        Arn::listener(
+            &self.scope,
+            self.load_balancer_kind.in_arns(),
+            &self.load_balancer,
+            &self.load_balancer_id,
+            &self.id,
+        )
     }
 }
 
@@ -63,6 +110,16 @@ pub enum Action {
     /// Target groups with their weights.
     Forward {
         groups: Vec<(String, u32)>,
+        /// For how many seconds a client stays with the group that it got first; `None`: it does not.
+        #[serde(default)]
+        stickiness_seconds: Option<u32>,
+    },
+    /// Lets through only who shows a token that the issuer signed; other actions come after it.
+    JwtValidation {
+        jwks_endpoint: String,
+        issuer: String,
+        #[serde(default)]
+        claims: Vec<Claim>,
     },
     FixedResponse {
         status: u16,
@@ -77,6 +134,30 @@ pub enum Action {
         path: String,
         query: String,
     },
+}
+
+/// What a token must say beside its issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    pub name: String,
+    /// `single-string`, `string-array` or `space-separated-values`.
+    pub format: String,
+    pub values: Vec<String>,
+}
+
+impl Action {
+    /// Forwards to target groups, without stickiness between them.
+    pub fn forward(groups: Vec<(String, u32)>) -> Action {
+        Action::Forward { groups, stickiness_seconds: None }
+    }
+
+    /// The target groups that it forwards to, with their weights.
+    pub fn groups(&self) -> &[(String, u32)] {
+        match self {
+            Action::Forward { groups, .. } => groups,
+            Action::JwtValidation { .. } | Action::FixedResponse { .. } | Action::Redirect { .. } => &[],
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,7 +192,7 @@ impl TargetGroup {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
     pub enabled: bool,
-    /// `HTTP`, `HTTPS` or `TCP`.
+    /// `HTTP`, `HTTPS` or `TCP`; a group of protocol version GRPC is asked by gRPC.
     pub protocol: String,
     /// `traffic-port` or a number.
     pub port: String,
@@ -120,6 +201,6 @@ pub struct HealthCheck {
     pub timeout_seconds: u32,
     pub healthy_threshold: u32,
     pub unhealthy_threshold: u32,
-    /// HTTP codes such as `200`, `200,202` or `200-299`.
+    /// HTTP codes such as `200`, `200,202` or `200-299`; gRPC codes for a group of protocol version GRPC.
     pub matcher: String,
 }

@@ -2,12 +2,13 @@
 //! a failure becomes a status.
 
 use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
-use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 
+use crate::proxy::action::Redirect;
 use crate::proxy::body;
+use crate::proxy::client::Client;
 use crate::proxy::connect::SendError;
-use crate::proxy::routes::{Redirect, Route, split_port};
+use crate::proxy::routes::{Route, split_port};
 use crate::proxy::target::{Body, TargetError};
 
 /// Why a request got no answer of a target.
@@ -111,17 +112,23 @@ pub fn fixed(status: u16, content_type: &str, content: &str) -> Response<Body> {
 
 /// A redirect: the parts of the request's own address in place of `#{protocol}`, `#{host}`, `#{port}`, `#{path}` (without
 /// its leading slash) and `#{query}`.
-pub fn redirect(redirect: &Redirect, route: &Route, parts: &Parts, host: &str) -> Response<Body> {
-    let port = split_port(host).1.unwrap_or(route.port).to_string();
-    let path = parts.uri.path();
+pub fn redirect<B>(
+    redirect: &Redirect,
+    route: &Route,
+    client: &Client,
+    request: &Request<B>,
+    host: &str,
+) -> Response<Body> {
+    let port = split_port(host).1.unwrap_or(route.record.port).to_string();
+    let path = request.uri().path();
     let path = path.strip_prefix('/').unwrap_or(path);
     let fill = |template: &str| {
         template
-            .replace("#{protocol}", "http")
+            .replace("#{protocol}", client.scheme())
             .replace("#{host}", split_port(host).0)
             .replace("#{port}", &port)
             .replace("#{path}", path)
-            .replace("#{query}", parts.uri.query().unwrap_or(""))
+            .replace("#{query}", request.uri().query().unwrap_or(""))
     };
     let protocol = fill(&redirect.protocol).to_ascii_lowercase();
     let mut location =

@@ -13,6 +13,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 
+use crate::proxy::exchange::Exchange;
 use crate::proxy::target::{Body, BoxError, InFlight};
 
 pub fn empty() -> Body {
@@ -128,16 +129,16 @@ impl HttpBody for Lent {
 }
 
 /// A response's body with the request's place among those in flight; fails when the target stays silent for too long.
-pub fn carried(inner: Body, in_flight: InFlight, idle: Duration) -> Body {
+pub fn carried(inner: Body, exchange: Exchange, in_flight: InFlight, idle: Duration) -> Body {
     if inner.is_end_stream() {
         return inner;
     }
-    Body::new(Carried { inner, in_flight: Some(in_flight), idle, timer: None, is_armed: false })
+    Body::new(Carried { inner, carried: Some((exchange, in_flight)), idle, timer: None, is_armed: false })
 }
 
 struct Carried {
     inner: Body,
-    in_flight: Option<InFlight>,
+    carried: Option<(Exchange, InFlight)>,
     idle: Duration,
     /// Made when the target first lets us wait: most bodies are there at once.
     timer: Option<Pin<Box<Sleep>>>,
@@ -166,13 +167,13 @@ impl HttpBody for Carried {
             Poll::Ready(frame) => {
                 this.is_armed = false;
                 if frame.is_none() {
-                    this.in_flight = None;
+                    this.carried = None;
                 }
                 Poll::Ready(frame)
             }
             Poll::Pending => {
                 ready!(this.poll_idle(cx));
-                this.in_flight = None;
+                this.carried = None;
                 Poll::Ready(Some(Err(BodyError::Idle(this.idle).into())))
             }
         }

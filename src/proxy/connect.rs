@@ -22,7 +22,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
 use crate::network::{MACHINE, is_task_address};
-use crate::proxy::spec::ProtocolVersion;
+use crate::proxy::settings::ProtocolVersion;
 use crate::proxy::target::{Body, BoxError};
 
 /// As long as ELB tries.

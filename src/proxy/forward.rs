@@ -1,6 +1,5 @@
 //! The life of a request, top to bottom.
 
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -9,14 +8,19 @@ use http::{Request, Response, StatusCode, Version};
 use hyper::body::Body as HttpBody;
 
 use crate::proxy::Proxy;
+use crate::proxy::action::RouteAction;
 use crate::proxy::answer::{self, ForwardError};
 use crate::proxy::body::{self, Lender};
+use crate::proxy::client::Client;
 use crate::proxy::connect::SendError;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::group::Group;
 use crate::proxy::headers;
-use crate::proxy::routes::{Entrance, Route, RouteAction};
-use crate::proxy::spec::{Endpoint, ProtocolVersion};
-use crate::proxy::target::{Body, BoxError, Target, TargetError};
+use crate::proxy::routes::{Entrance, Route};
+use crate::proxy::rules::Facts;
+use crate::proxy::settings::ProtocolVersion;
+use crate::proxy::spec::Endpoint;
+use crate::proxy::target::{Body, BoxError, InFlight, Target, TargetError};
 use crate::proxy::upgrade::{self, Upgrade};
 
 /// Targets that one request is tried at. During a deployment a few may have stopped since the snapshot; a group in which
@@ -25,89 +29,140 @@ const ATTEMPTS_MAX: usize = 4;
 
 impl Proxy {
     /// Answers a request of a client, with a target's response or with our own.
-    pub async fn forward<B>(&self, entrance: Entrance<'_>, request: Request<B>, peer: SocketAddr) -> Response<Body>
+    pub async fn forward<B>(&self, entrance: Entrance<'_>, request: Request<B>, client: &Client) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        match self.try_forward(entrance, request, peer).await {
-            Ok(response) => response,
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(|cause| cause.to_string());
-                tracing::debug!(?entrance, %peer, %error, cause, "answered in a target's stead");
-                error.answer()
-            }
-        }
-    }
-
-    async fn try_forward<B>(
-        &self,
-        entrance: Entrance<'_>,
-        mut request: Request<B>,
-        peer: SocketAddr,
-    ) -> Result<Response<Body>, ForwardError>
-    where
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let upgrade = Upgrade::of(&mut request);
-        let (parts, body) = request.into_parts();
-        headers::check(&parts)?;
-        let host = headers::host(&parts)?;
-        let found = self.shared.routes.load().find(entrance, Some(host));
-        let route = found.ok_or_else(|| ForwardError::NoRoute(host.chars().take(300).collect()))?;
-        let split = match &route.action {
-            RouteAction::Forward(split) => split,
-            RouteAction::FixedResponse { status, content_type, body } => {
-                return Ok(answer::fixed(*status, content_type, body));
-            }
-            RouteAction::Redirect(redirect) => return Ok(answer::redirect(redirect, &route, &parts, host)),
-            RouteAction::Nothing => return Err(ForwardError::NoAction),
+        let found = headers::host(&request).and_then(|host| {
+            let found = self.shared.routes.load().find(entrance, Some(host));
+            found.ok_or_else(|| ForwardError::NoRoute(host.chars().take(300).collect()))
+        });
+        let route = match found {
+            Ok(route) => route,
+            // Of no load balancer that could count it.
+            Err(error) => return refused(&error, client),
         };
-        let group = split.choose().ok_or(ForwardError::NoGroup)?;
-        group.counts.requests.fetch_add(1, Ordering::Relaxed);
-        let answered = to_group(group, &route, parts, body, peer, upgrade).await;
-        if answered.as_ref().is_err_and(|error| error.status().is_server_error()) {
-            group.counts.errors.fetch_add(1, Ordering::Relaxed);
+        let mut exchange = Exchange::begin(&route);
+        match answer(&route, &mut exchange, request, client).await {
+            Ok(Answer::Own(response)) => {
+                exchange.responds(response.status());
+                response
+            }
+            Ok(Answer::Target(response, in_flight)) => {
+                exchange.responds(response.status());
+                let idle = route.balancer.settings.idle_timeout;
+                response.map(|inner| body::carried(inner, exchange, in_flight, idle))
+            }
+            Ok(Answer::Switched(response)) => {
+                exchange.responds(response.status());
+                response
+            }
+            Err(error) => {
+                exchange.failed(&error);
+                exchange.responds(error.status());
+                refused(&error, client)
+            }
         }
-        answered
     }
+}
+
+/// What a request came to.
+enum Answer {
+    /// A response of the load balancer itself.
+    Own(Response<Body>),
+    /// A target's, which counts as in flight until its body has ended.
+    Target(Response<Body>, InFlight),
+    /// The target's `101`; both connections are joined.
+    Switched(Response<Body>),
+}
+
+fn refused(error: &ForwardError, client: &Client) -> Response<Body> {
+    let cause = std::error::Error::source(error).map(|cause| cause.to_string());
+    tracing::debug!(peer = %client.peer, %error, cause, "answered in a target's stead");
+    error.answer()
+}
+
+async fn answer<B>(
+    route: &Route,
+    exchange: &mut Exchange,
+    mut request: Request<B>,
+    client: &Client,
+) -> Result<Answer, ForwardError>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let upgrade = Upgrade::of(&mut request);
+    headers::check(&request)?;
+    let host = headers::host(&request)?;
+    let rule = route.rules.find(&Facts {
+        host,
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        query: request.uri().query(),
+        headers: request.headers(),
+        source: client.peer.ip().to_canonical(),
+    });
+    exchange.matched(rule);
+    let split = match &rule.action {
+        RouteAction::Forward(split) => split,
+        RouteAction::FixedResponse { status, content_type, body } => {
+            return Ok(Answer::Own(answer::fixed(*status, content_type, body)));
+        }
+        RouteAction::Redirect(redirect) => {
+            return Ok(Answer::Own(answer::redirect(redirect, route, client, &request, host)));
+        }
+        RouteAction::Nothing => return Err(ForwardError::NoAction),
+    };
+    let group = split.choose().ok_or(ForwardError::NoGroup)?;
+    group.counts.requests.fetch_add(1, Ordering::Relaxed);
+    let (parts, body) = request.into_parts();
+    let answered = to_group(group, route, exchange, parts, body, client, upgrade).await;
+    if answered.as_ref().is_err_and(|error| error.status().is_server_error()) {
+        group.counts.errors.fetch_add(1, Ordering::Relaxed);
+    }
+    answered
 }
 
 /// Sends the request to the group's next target, and on to another as long as that changes nothing for the client.
 async fn to_group<B>(
     group: &Group,
     route: &Route,
+    exchange: &mut Exchange,
     mut parts: Parts,
     body: B,
-    peer: SocketAddr,
+    client: &Client,
     mut upgrade: Option<Upgrade>,
-) -> Result<Response<Body>, ForwardError>
+) -> Result<Answer, ForwardError>
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    if group.members.load().protocol_version != ProtocolVersion::Http1 && parts.version < Version::HTTP_2 {
+    if group.members.load().settings.protocol_version != ProtocolVersion::Http1 && parts.version < Version::HTTP_2 {
         return Err(ForwardError::ProtocolVersion);
     }
     parts.extensions.clear();
-    headers::to_target(&mut parts, route, peer, upgrade.as_ref().map(Upgrade::protocol));
+    headers::to_target(&mut parts, route, client, upgrade.as_ref().map(Upgrade::protocol));
+    let idle = route.balancer.settings.idle_timeout;
     let lender = Lender::new(body);
     let mut tried: Vec<u64> = Vec::new();
     let mut failure = ForwardError::NoTarget;
     while tried.len() < ATTEMPTS_MAX {
         let Some((target, in_flight)) = group.enter(&tried) else { break };
+        exchange.sent(&target);
         let mut attempt = Request::from_parts(parts.clone(), lender.lend());
-        let sent = lender.within_idle(route.idle_timeout, send(&target, &mut attempt, upgrade.is_some())).await;
+        let sent = lender.within_idle(idle, send(&target, &mut attempt, upgrade.is_some())).await;
         match sent.unwrap_or(Err(ForwardError::TimedOut)) {
             Ok(mut response) => {
                 in_flight.answered(response.status());
+                exchange.answered(response.status());
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     let client = upgrade.take().ok_or(ForwardError::Target(unasked_switch()))?;
-                    return Ok(upgrade::join(client, response, in_flight, route.idle_timeout));
+                    return Ok(Answer::Switched(upgrade::join(client, response, in_flight, idle)));
                 }
                 headers::remove_hop_by_hop(response.headers_mut());
-                return Ok(response.map(|inner| body::carried(inner, in_flight, route.idle_timeout)));
+                return Ok(Answer::Target(response, in_flight));
             }
             Err(error) => {
                 in_flight.failed();

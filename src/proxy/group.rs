@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::model::load_balancer::HealthCheck;
-use crate::model::{Arn, TargetState};
-use crate::proxy::spec::{Algorithm, ProtocolVersion};
+use crate::model::{Arn, TargetGroup, TargetState};
+use crate::proxy::settings::{Algorithm, GroupSettings};
 use crate::proxy::target::{InFlight, Target};
 
 /// Kept from one snapshot of the routes to the next; only `members` changes.
@@ -33,9 +32,8 @@ pub struct GroupCounts {
 
 /// The group's settings and targets at one moment; never changed in place.
 pub struct Members {
-    pub algorithm: Algorithm,
-    pub protocol_version: ProtocolVersion,
-    pub health_check: HealthCheck,
+    pub record: Arc<TargetGroup>,
+    pub settings: Arc<GroupSettings>,
     /// Whether a listener forwards to this group: targets of an unused one are not checked.
     pub is_used: bool,
     /// Every registered target, in the order of their ordinals.
@@ -46,19 +44,18 @@ pub struct Members {
 
 impl Members {
     pub fn new(
-        algorithm: Algorithm,
-        protocol_version: ProtocolVersion,
-        health_check: HealthCheck,
+        record: Arc<TargetGroup>,
+        settings: Arc<GroupSettings>,
         is_used: bool,
         all: Vec<Arc<Target>>,
     ) -> Members {
         let serving = serving(&all);
-        Members { algorithm, protocol_version, health_check, is_used, all, serving }
+        Members { record, settings, is_used, all, serving }
     }
 
     /// The same targets, sorted anew by what is known of their health.
     pub fn refreshed(&self) -> Members {
-        Members::new(self.algorithm, self.protocol_version, self.health_check.clone(), self.is_used, self.all.clone())
+        Members::new(Arc::clone(&self.record), Arc::clone(&self.settings), self.is_used, self.all.clone())
     }
 }
 
@@ -95,7 +92,7 @@ impl Group {
             let in_turn = serving[after..].iter().chain(&serving[..after]);
             let mut open =
                 in_turn.filter(|target| !tried.contains(&target.state.ordinal) && !target.state.is_draining());
-            let chosen = match members.algorithm {
+            let chosen = match members.settings.algorithm {
                 Algorithm::RoundRobin => open.next()?,
                 // Among equals the one whose turn it is.
                 Algorithm::LeastOutstandingRequests => open.min_by_key(|target| target.state.in_flight())?,
@@ -105,7 +102,7 @@ impl Group {
                     open[usize::try_from(index).ok()?]
                 }
             };
-            let mark = match members.algorithm {
+            let mark = match members.settings.algorithm {
                 // Here the mark is only a count, the seed of the next choice.
                 Algorithm::WeightedRandom => last.wrapping_add(1),
                 Algorithm::RoundRobin | Algorithm::LeastOutstandingRequests => chosen.state.ordinal,

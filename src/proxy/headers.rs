@@ -5,19 +5,20 @@
 //! out again by what was really read. An ambiguous Host is refused.
 
 use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
-use http::{Method, Uri, Version};
+use http::{Method, Request, Uri, Version};
 
 use crate::proxy::answer::ForwardError;
+use crate::proxy::client::Client;
 use crate::proxy::group::scatter;
 use crate::proxy::routes::{Route, split_port};
-use crate::proxy::spec::ForwardedFor;
+use crate::proxy::settings::ForwardedFor;
 
 /// Where ELB answers 463.
 const FORWARDED_FOR_MAX: usize = 30;
@@ -31,30 +32,30 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// The host that the client called: of HTTP/2's authority, or of the one Host header.
-pub fn host(parts: &Parts) -> Result<&str, ForwardError> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
+pub fn host<B>(request: &Request<B>) -> Result<&str, ForwardError> {
+    let mut hosts = request.headers().get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
     if second.is_some() {
         return Err(ForwardError::BadRequest("more than one Host header"));
     }
-    if let Some(authority) = parts.uri.authority() {
+    if let Some(authority) = request.uri().authority() {
         return Ok(authority.as_str());
     }
     match first {
         Some(host) => host.to_str().map_err(|_| ForwardError::BadRequest("a Host header that is no host")),
-        None if parts.version <= Version::HTTP_10 => Ok(""),
+        None if request.version() <= Version::HTTP_10 => Ok(""),
         None => Err(ForwardError::BadRequest("no Host header")),
     }
 }
 
 /// Refuses what must not reach a target.
-pub fn check(parts: &Parts) -> Result<(), ForwardError> {
-    match parts.method {
+pub fn check<B>(request: &Request<B>) -> Result<(), ForwardError> {
+    match *request.method() {
         Method::TRACE => return Err(ForwardError::MethodNotAllowed),
         Method::CONNECT => return Err(ForwardError::BadRequest("CONNECT is not for load balancers")),
         _ => {}
     }
-    let forwarded = parts.headers.get_all(FORWARDED_FOR).iter();
+    let forwarded = request.headers().get_all(FORWARDED_FOR).iter();
     let addresses = forwarded.map(|value| value.as_bytes().iter().filter(|byte| **byte == b',').count() + 1);
     if addresses.sum::<usize>() > FORWARDED_FOR_MAX {
         return Err(ForwardError::TooManyForwarders);
@@ -72,9 +73,9 @@ pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// Makes of the client's request the one that a target gets: in origin form, with a Host, without what was between the
 /// client and us only, and with what says where it came from.
-pub fn to_target(parts: &mut Parts, route: &Route, peer: SocketAddr, upgrade: Option<HeaderValue>) {
+pub fn to_target(parts: &mut Parts, route: &Route, client: &Client, upgrade: Option<HeaderValue>) {
     let authority = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    let port = client_port(authority.as_ref().or(parts.headers.get(HOST)), route.port);
+    let port = client_port(authority.as_ref().or(parts.headers.get(HOST)), route.record.port);
     if let Some(authority) = authority {
         parts.headers.insert(HOST, authority);
     }
@@ -86,8 +87,8 @@ pub fn to_target(parts: &mut Parts, route: &Route, peer: SocketAddr, upgrade: Op
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(UPGRADE, protocol);
     }
-    add_forwarded_for(&mut parts.headers, route.forwarded_for, peer.ip());
-    parts.headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    add_forwarded_for(&mut parts.headers, route.balancer.settings.forwarded_for, client.peer.ip());
+    parts.headers.insert(FORWARDED_PROTO, HeaderValue::from_static(client.scheme()));
     parts.headers.insert(FORWARDED_PORT, HeaderValue::from(port));
     add_trace(&mut parts.headers);
 }

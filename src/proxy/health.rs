@@ -157,7 +157,7 @@ impl Watched {
         if !members.is_used {
             let description = "Target group is not configured to receive traffic from the load balancer";
             show(health(TargetState::Unused, "Target.NotInUse", description), &mut entry.shown);
-        } else if !members.health_check.enabled {
+        } else if !members.settings.health_check.enabled {
             // Nobody asks, so nothing is known against it.
             if state.health() != TargetState::Healthy {
                 entry.standing.state = TargetState::Healthy;
@@ -186,11 +186,11 @@ impl Watched {
                 continue;
             };
             let members = entry.group.members.load();
-            if entry.target.state.is_draining() || !members.is_used || !members.health_check.enabled {
+            if entry.target.state.is_draining() || !members.is_used || !members.settings.health_check.enabled {
                 entry.is_checked = false;
                 continue;
             }
-            let check = Check::new(&entry.target, members.protocol_version, &members.health_check);
+            let check = Check::new(&entry.target, members.settings.protocol_version, &members.settings.health_check);
             return Some((due.key, due.number, check));
         }
         None
@@ -200,7 +200,7 @@ impl Watched {
         let Some(entry) = self.targets.get_mut(key).filter(|entry| entry.number == number) else { return };
         let members = entry.group.members.load_full();
         let before = entry.standing.state;
-        let next = entry.standing.settle(*outcome == Outcome::Passed, &members.health_check, now);
+        let next = entry.standing.settle(*outcome == Outcome::Passed, &members.settings.health_check, now);
         self.due.push(Reverse(Due { at: now + next, number, key: key.clone() }));
         let state = entry.standing.state;
         if state != before {

@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::load_balancer::Action;
+use crate::model::{Arn, TargetGroup};
 use crate::proxy::connect::Pool;
 use crate::proxy::group::{Group, Members};
 use crate::proxy::routes::Routes;
-use crate::proxy::spec::{Endpoint, ProtocolVersion, RoutesSpec, TargetGroupSpec, TargetSpec};
+use crate::proxy::settings::{GroupSettings, ProtocolVersion};
+use crate::proxy::spec::{Endpoint, RoutesSpec, TargetGroupSpec, TargetSpec};
 use crate::proxy::target::{Target, TargetKey, TargetStanding};
 use crate::proxy::{Shared, WantedListener};
 
@@ -26,8 +28,9 @@ impl Shared {
         let used = used_groups(spec);
         let mut groups = HashMap::with_capacity(spec.target_groups.len());
         for group in &spec.target_groups {
-            let is_used = used.contains(group.arn.as_str());
-            groups.insert(String::from(group.arn.clone()), self.next_group(&mut registry, group, is_used));
+            let arn = group.record.arn();
+            let is_used = used.contains(arn.as_str());
+            groups.insert(String::from(arn.clone()), self.next_group(&mut registry, arn, group, is_used));
         }
         registry.groups = groups;
         self.routes.store(Arc::new(Routes::new(spec, &registry.groups, &self.routes.load())));
@@ -44,17 +47,17 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    fn next_group(&self, registry: &mut Registry, spec: &TargetGroupSpec, is_used: bool) -> Arc<Group> {
-        let known = registry.groups.get(spec.arn.as_str()).cloned();
+    fn next_group(&self, registry: &mut Registry, arn: Arn, spec: &TargetGroupSpec, is_used: bool) -> Arc<Group> {
+        let known = registry.groups.get(arn.as_str()).cloned();
         let before = known.as_ref().map(|group| group.members.load_full());
         let by_key: HashMap<&TargetKey, &Arc<Target>> = match &before {
             Some(members) => members.all.iter().map(|target| (&target.state.key, target)).collect(),
             None => HashMap::new(),
         };
+        let settings = settings(&spec.record, before.as_deref());
         let mut all = Vec::with_capacity(spec.targets.len());
         for target in &spec.targets {
-            let key =
-                TargetKey { group: spec.arn.clone(), address: target.address, port: target.port, task: target.task };
+            let key = TargetKey { group: arn.clone(), address: target.address, port: target.port, task: target.task };
             let earlier = by_key.get(&key).copied();
             let state = earlier.map_or_else(
                 || {
@@ -65,20 +68,20 @@ impl Shared {
             );
             state.set_draining(target.draining);
             all.push(Arc::new(Target {
-                pool: pool(target, spec.protocol_version, earlier),
+                pool: pool(target, settings.protocol_version, earlier),
                 endpoint: target.endpoint.clone(),
                 check: target.check.clone(),
                 state,
             }));
         }
         all.sort_by_key(|target| target.state.ordinal);
-        let members = Members::new(spec.algorithm, spec.protocol_version, spec.health_check.clone(), is_used, all);
+        let members = Members::new(Arc::clone(&spec.record), settings, is_used, all);
         match known {
             Some(group) => {
                 group.members.store(Arc::new(members));
                 group
             }
-            None => Arc::new(Group::new(spec.arn.clone(), members)),
+            None => Arc::new(Group::new(arn, members)),
         }
     }
 }
@@ -93,23 +96,29 @@ fn pool(target: &TargetSpec, version: ProtocolVersion, earlier: Option<&Arc<Targ
     }
 }
 
+fn settings(record: &Arc<TargetGroup>, before: Option<&Members>) -> Arc<GroupSettings> {
+    match before {
+        Some(before) if Arc::ptr_eq(&before.record, record) => Arc::clone(&before.settings),
+        _ => Arc::new(GroupSettings::of(record)),
+    }
+}
+
 fn used_groups(spec: &RoutesSpec) -> HashSet<&str> {
     let listeners = spec.load_balancers.iter().flat_map(|balancer| &balancer.listeners);
-    let actions = listeners.flat_map(|listener| &listener.actions);
-    let forwards = actions.filter_map(|action| match action {
-        Action::Forward { groups } => Some(groups),
-        Action::FixedResponse { .. } | Action::Redirect { .. } => None,
+    let actions = listeners.flat_map(|listener| {
+        listener.record.default_actions.iter().chain(listener.rules.iter().flat_map(|rule| &rule.actions))
     });
-    forwards.flatten().map(|(group, _)| group.as_str()).collect()
+    actions.flat_map(Action::groups).map(|(group, _)| group.as_str()).collect()
 }
 
 fn wanted_listeners(spec: &RoutesSpec) -> Vec<WantedListener> {
     let mut wanted = Vec::new();
     for balancer in &spec.load_balancers {
         for listener in &balancer.listeners {
-            if listener.protocol.eq_ignore_ascii_case("HTTP") {
-                let load_balancer = balancer.name.clone();
-                wanted.push(WantedListener { arn: listener.arn.clone(), port: listener.port, load_balancer });
+            if listener.record.protocol == "HTTP" {
+                let load_balancer = balancer.record.name.clone();
+                let arn = listener.record.arn();
+                wanted.push(WantedListener { arn, port: listener.record.port, load_balancer });
             }
         }
     }

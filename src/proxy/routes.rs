@@ -7,13 +7,12 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use crate::model::Arn;
-use crate::model::load_balancer::Action;
+use crate::model::{Arn, Listener};
+use crate::proxy::balancer::Balancer;
 use crate::proxy::group::Group;
-use crate::proxy::spec::{ForwardedFor, ListenerSpec, LoadBalancerSpec, RoutesSpec};
+use crate::proxy::rules::Rules;
+use crate::proxy::spec::RoutesSpec;
 
 /// What every load balancer's name ends with.
 const DOMAIN: &str = ".elb.localhost";
@@ -31,76 +30,15 @@ pub enum Entrance<'a> {
 pub struct Routes {
     by_host: HashMap<String, Arc<Route>>,
     by_listener: HashMap<Arn, Arc<Route>>,
+    balancers: HashMap<Arn, Arc<Balancer>>,
 }
 
-/// One listener and what it does with a request.
+/// One listener of an application load balancer, and what it does with requests.
 pub struct Route {
     pub listener: Arn,
-    pub port: u16,
-    pub idle_timeout: Duration,
-    pub forwarded_for: ForwardedFor,
-    pub action: RouteAction,
-}
-
-pub enum RouteAction {
-    Forward(Split),
-    FixedResponse {
-        status: u16,
-        content_type: String,
-        body: String,
-    },
-    Redirect(Redirect),
-    /// A listener without an action: the API refuses that, so only a damaged store has it.
-    Nothing,
-}
-
-pub struct Redirect {
-    pub status: u16,
-    pub protocol: String,
-    pub host: String,
-    pub port: String,
-    pub path: String,
-    pub query: String,
-}
-
-/// Target groups with their weights.
-pub struct Split {
-    groups: Vec<(Arc<Group>, u64)>,
-    weight_total: u64,
-    turn: AtomicU64,
-}
-
-impl Split {
-    fn new(groups: Vec<(Arc<Group>, u64)>, turn: u64) -> Split {
-        let weight_total = groups.iter().map(|(_, weight)| weight).sum();
-        Split { groups, weight_total, turn: AtomicU64::new(turn) }
-    }
-
-    /// The group for one more request. Without any weight there is none: ELB then answers 503.
-    pub fn choose(&self) -> Option<&Arc<Group>> {
-        if self.weight_total == 0 {
-            return None;
-        }
-        if let [(group, _)] = self.groups.as_slice() {
-            return Some(group);
-        }
-        let mut point = golden(self.turn.fetch_add(1, Ordering::Relaxed), self.weight_total);
-        for (group, weight) in &self.groups {
-            if point < *weight {
-                return Some(group);
-            }
-            point -= weight;
-        }
-        None
-    }
-}
-
-/// The `count`th point of the golden-ratio sequence on `0..total`: after any number of requests each group has had its
-/// share within about one, and no group gets its share in one burst.
-fn golden(count: u64, total: u64) -> u64 {
-    let fraction = count.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let point = (u128::from(fraction) * u128::from(total)) >> 64;
-    u64::try_from(point).unwrap_or(0)
+    pub record: Arc<Listener>,
+    pub balancer: Arc<Balancer>,
+    pub rules: Rules,
 }
 
 impl Routes {
@@ -108,26 +46,39 @@ impl Routes {
     pub fn new(spec: &RoutesSpec, groups: &HashMap<String, Arc<Group>>, before: &Routes) -> Routes {
         let mut routes = Routes::default();
         let mut short_names: HashMap<String, usize> = HashMap::new();
-        for balancer in &spec.load_balancers {
-            *short_names.entry(balancer.name.to_ascii_lowercase()).or_default() += 1;
+        for spec in &spec.load_balancers {
+            *short_names.entry(spec.record.name.to_ascii_lowercase()).or_default() += 1;
         }
         let mut port_names = Vec::new();
-        for balancer in &spec.load_balancers {
-            let short = balancer.name.to_ascii_lowercase();
-            let mut names = vec![format!("{short}.{}", balancer.region)];
+        for spec in &spec.load_balancers {
+            let arn = spec.record.arn();
+            let balancer = Balancer::next(&spec.record, before.balancers.get(&arn));
+            let short = spec.record.name.to_ascii_lowercase();
+            let mut names = vec![format!("{short}.{}", spec.record.scope.region)];
             if short_names.get(&short) == Some(&1) {
                 names.push(short);
             }
-            let listeners = route_listeners(balancer, groups, before);
+            let mut listeners = Vec::new();
+            for listener in spec.listeners.iter().filter(|listener| is_http(&listener.record)) {
+                let arn = listener.record.arn();
+                let rules_before = before.by_listener.get(&arn).map(|route| &route.rules);
+                let rules = Rules::next(&listener.record, &listener.rules, groups, rules_before);
+                let (record, balancer) = (Arc::clone(&listener.record), Arc::clone(&balancer));
+                listeners.push(Arc::new(Route { listener: arn, record, balancer, rules }));
+            }
             for route in &listeners {
                 routes.by_listener.insert(route.listener.clone(), Arc::clone(route));
-                port_names.extend(names.iter().map(|name| (format!("{}.{name}", route.port), Arc::clone(route))));
+                port_names
+                    .extend(names.iter().map(|name| (format!("{}.{name}", route.record.port), Arc::clone(route))));
             }
-            if let Some(lowest) = listeners.iter().min_by_key(|route| route.port) {
+            // What comes to the open port comes in the clear.
+            let plain = listeners.iter().filter(|route| route.record.protocol == "HTTP");
+            if let Some(lowest) = plain.min_by_key(|route| route.record.port) {
                 for name in names {
                     routes.by_host.entry(name).or_insert_with(|| Arc::clone(lowest));
                 }
             }
+            routes.balancers.insert(arn, balancer);
         }
         // After all plain names: a load balancer that is called `8080` must not hide behind another's port, nor hide one.
         for (name, route) in port_names {
@@ -145,51 +96,8 @@ impl Routes {
     }
 }
 
-fn route_listeners(
-    balancer: &LoadBalancerSpec,
-    groups: &HashMap<String, Arc<Group>>,
-    before: &Routes,
-) -> Vec<Arc<Route>> {
-    let http = balancer.listeners.iter().filter(|listener| listener.protocol.eq_ignore_ascii_case("HTTP"));
-    let route = |listener: &ListenerSpec| {
-        // The split goes on where it was, or each publication would favour the first group.
-        let turn = match before.by_listener.get(&listener.arn).map(|route| &route.action) {
-            Some(RouteAction::Forward(split)) => split.turn.load(Ordering::Relaxed),
-            _ => 0,
-        };
-        Route {
-            listener: listener.arn.clone(),
-            port: listener.port,
-            idle_timeout: balancer.idle_timeout,
-            forwarded_for: balancer.forwarded_for,
-            // The last action is the one that answers; what may come before it only authenticates.
-            action: listener.actions.last().map_or(RouteAction::Nothing, |action| route_action(action, groups, turn)),
-        }
-    };
-    http.map(|listener| Arc::new(route(listener))).collect()
-}
-
-fn route_action(action: &Action, groups: &HashMap<String, Arc<Group>>, turn: u64) -> RouteAction {
-    match action {
-        Action::Forward { groups: wanted } => {
-            let found = wanted.iter().filter_map(|(name, weight)| {
-                let group = groups.get(name)?;
-                Some((Arc::clone(group), u64::from(*weight)))
-            });
-            RouteAction::Forward(Split::new(found.collect(), turn))
-        }
-        Action::FixedResponse { status, content_type, body } => {
-            RouteAction::FixedResponse { status: *status, content_type: content_type.clone(), body: body.clone() }
-        }
-        Action::Redirect { status, protocol, host, port, path, query } => RouteAction::Redirect(Redirect {
-            status: *status,
-            protocol: protocol.clone(),
-            host: host.clone(),
-            port: port.clone(),
-            path: path.clone(),
-            query: query.clone(),
-        }),
-    }
+fn is_http(listener: &Listener) -> bool {
+    matches!(listener.protocol.as_str(), "HTTP" | "HTTPS")
 }
 
 /// Whether a Host names a load balancer, known or not.

@@ -1,21 +1,16 @@
 //! What is wanted of the proxy: the input of `publish`, always complete.
 //!
 //! The control plane says everything each time, never a difference: so a lost or repeated publication costs nothing, and
-//! the proxy finds by key what it already knows (health, requests in flight, the rotation, pooled connections).
+//! the proxy finds by key what it already knows (health, requests in flight, the rotation, pooled connections). Records
+//! come as the store shares them: the same pointer is the same record, so what was compiled of it is used again, and a
+//! publication in which one of a thousand rules changed compiles one rule.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::model::load_balancer::{Action, HealthCheck};
-use crate::model::{Arn, Listener, LoadBalancer, Region, TargetGroup, TaskId};
+use crate::model::{Listener, LoadBalancer, Rule, TargetGroup, TaskId};
 use crate::proxy::target::LocalTarget;
-
-/// The longest that a connection may stay without a byte, as `idle_timeout.timeout_seconds` of a load balancer has it
-/// by default.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// All load balancers and all target groups.
 #[derive(Clone, Debug, Default)]
@@ -26,109 +21,21 @@ pub struct RoutesSpec {
 
 #[derive(Clone, Debug)]
 pub struct LoadBalancerSpec {
-    pub name: String,
-    pub region: Region,
-    /// `idle_timeout.timeout_seconds`.
-    pub idle_timeout: Duration,
-    /// `routing.http.xff_header_processing.mode`.
-    pub forwarded_for: ForwardedFor,
+    pub record: Arc<LoadBalancer>,
     pub listeners: Vec<ListenerSpec>,
-}
-
-/// What becomes of `X-Forwarded-For`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ForwardedFor {
-    Append,
-    Preserve,
-    Remove,
-}
-
-impl LoadBalancerSpec {
-    /// `listeners` are those of this load balancer.
-    pub fn new(record: &LoadBalancer, listeners: Vec<ListenerSpec>) -> LoadBalancerSpec {
-        let attribute = |name: &str| record.attributes.get(name).map(String::as_str);
-        let idle_seconds = attribute("idle_timeout.timeout_seconds").and_then(|text| text.parse().ok());
-        LoadBalancerSpec {
-            name: record.name.clone(),
-            region: record.scope.region.clone(),
-            idle_timeout: idle_seconds.map_or(IDLE_TIMEOUT, Duration::from_secs),
-            forwarded_for: match attribute("routing.http.xff_header_processing.mode") {
-                Some("preserve") => ForwardedFor::Preserve,
-                Some("remove") => ForwardedFor::Remove,
-                _ => ForwardedFor::Append,
-            },
-            listeners,
-        }
-    }
 }
 
 #[derive(Clone, Debug)]
 pub struct ListenerSpec {
-    pub arn: Arn,
-    pub port: u16,
-    /// `HTTP`; the proxy opens no other yet.
-    pub protocol: String,
-    pub actions: Vec<Action>,
-}
-
-impl From<&Listener> for ListenerSpec {
-    fn from(record: &Listener) -> ListenerSpec {
-        ListenerSpec {
-            arn: record.arn(),
-            port: record.port,
-            protocol: record.protocol.clone(),
-            actions: record.default_actions.clone(),
-        }
-    }
-}
-
-/// How a request's target is chosen: `load_balancing.algorithm.type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    RoundRobin,
-    LeastOutstandingRequests,
-    WeightedRandom,
-}
-
-/// What the targets of a group speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProtocolVersion {
-    Http1,
-    Http2,
-    Grpc,
+    pub record: Arc<Listener>,
+    /// Those beside its default, in any order.
+    pub rules: Vec<Arc<Rule>>,
 }
 
 #[derive(Clone, Debug)]
 pub struct TargetGroupSpec {
-    pub arn: Arn,
-    pub algorithm: Algorithm,
-    pub protocol_version: ProtocolVersion,
-    pub health_check: HealthCheck,
+    pub record: Arc<TargetGroup>,
     pub targets: Vec<TargetSpec>,
-}
-
-impl TargetGroupSpec {
-    pub fn new(record: &TargetGroup, targets: Vec<TargetSpec>) -> TargetGroupSpec {
-        TargetGroupSpec {
-            arn: record.arn(),
-            algorithm: algorithm(&record.attributes),
-            protocol_version: match record.protocol_version.as_str() {
-                "HTTP2" => ProtocolVersion::Http2,
-                "GRPC" => ProtocolVersion::Grpc,
-                _ => ProtocolVersion::Http1,
-            },
-            health_check: record.health_check.clone(),
-            targets,
-        }
-    }
-}
-
-fn algorithm(attributes: &BTreeMap<String, String>) -> Algorithm {
-    match attributes.get("load_balancing.algorithm.type").map(String::as_str) {
-        Some("least_outstanding_requests") => Algorithm::LeastOutstandingRequests,
-        Some("weighted_random") => Algorithm::WeightedRandom,
-        _ => Algorithm::RoundRobin,
-    }
 }
 
 /// One registered target. Within its group it is known by address, port and task: the same three are the same target,

@@ -15,65 +15,11 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 
 use super::*;
-use crate::model::load_balancer::{Action, HealthCheck};
-use crate::model::{Scope, TargetState, TaskId};
+use crate::model::load_balancer::Action;
+use crate::model::{Listener, LoadBalancer, Scope, TargetState, TaskId};
+use crate::proxy::testing::*;
 
 const WAIT_MAX: Duration = Duration::from_secs(20);
-
-fn scope() -> Scope {
-    Scope { account: "123456789012".parse().unwrap(), region: "eu-west-1".parse().unwrap() }
-}
-
-fn group_arn() -> Arn {
-    Arn::target_group(&scope(), "web", "0000000000000001")
-}
-
-fn listener_arn() -> Arn {
-    Arn::listener(&scope(), "web", "0000000000000002", "0000000000000003")
-}
-
-fn health_check() -> HealthCheck {
-    HealthCheck {
-        enabled: true,
-        protocol: "HTTP".into(),
-        port: "traffic-port".into(),
-        path: "/health".into(),
-        interval_seconds: 10,
-        timeout_seconds: 2,
-        healthy_threshold: 3,
-        unhealthy_threshold: 2,
-        matcher: "200".into(),
-    }
-}
-
-fn listener(port: u16, actions: Vec<Action>) -> ListenerSpec {
-    ListenerSpec { arn: listener_arn(), port, protocol: "HTTP".into(), actions }
-}
-
-fn balancer(name: &str, listeners: Vec<ListenerSpec>) -> LoadBalancerSpec {
-    LoadBalancerSpec {
-        name: name.into(),
-        region: scope().region,
-        idle_timeout: IDLE_TIMEOUT,
-        forwarded_for: ForwardedFor::Append,
-        listeners,
-    }
-}
-
-/// `web` forwards to one group with these targets.
-fn forwarding(targets: Vec<TargetSpec>) -> RoutesSpec {
-    let forward = Action::Forward { groups: vec![(group_arn().to_string(), 1)] };
-    RoutesSpec {
-        load_balancers: vec![balancer("web", vec![listener(80, vec![forward])])],
-        target_groups: vec![TargetGroupSpec {
-            arn: group_arn(),
-            algorithm: Algorithm::RoundRobin,
-            protocol_version: ProtocolVersion::Http1,
-            health_check: health_check(),
-            targets,
-        }],
-    }
-}
 
 /// The target of task `number`.
 fn target(number: u8, endpoint: Endpoint) -> TargetSpec {
@@ -120,8 +66,8 @@ fn ok(content: &'static str) -> Response<Body> {
     Response::new(full(content))
 }
 
-fn peer() -> SocketAddr {
-    "10.1.2.3:5000".parse().unwrap()
+fn client() -> Client {
+    Client::plain("10.1.2.3:5000".parse().unwrap())
 }
 
 fn get() -> Request<Full<Bytes>> {
@@ -141,7 +87,7 @@ async fn text(response: Response<Body>) -> String {
 async fn bodies(proxy: &Proxy, count: usize) -> String {
     let mut line = String::new();
     for _ in 0..count {
-        line += &text(proxy.forward(Entrance::Host, get(), peer()).await).await;
+        line += &text(proxy.forward(Entrance::Host, get(), &client()).await).await;
     }
     line
 }
@@ -162,5 +108,5 @@ async fn publish_healthy(proxy: &Proxy, spec: &RoutesSpec, count: usize) {
 }
 
 async fn status(proxy: &Proxy, request: Request<Full<Bytes>>) -> StatusCode {
-    proxy.forward(Entrance::Host, request, peer()).await.status()
+    proxy.forward(Entrance::Host, request, &client()).await.status()
 }

@@ -51,6 +51,11 @@ impl Key {
         Key::new(Kind::Request, scope, |key| key.text(operation).text(token))
     }
 
+    /// `listener` is the listener's id.
+    pub fn rule(scope: &Scope, load_balancer: &str, listener: &str, id: &str) -> Key {
+        Key::new(Kind::Rule, scope, |key| key.text(load_balancer).text(listener).text(id))
+    }
+
     pub fn secret(scope: &Scope, name: &str) -> Key {
         Key::new(Kind::Secret, scope, |key| key.text(name))
     }

@@ -38,6 +38,10 @@ impl Prefix {
         Prefix::all(Kind::ContainerInstance)
     }
 
+    pub fn all_rules() -> Prefix {
+        Prefix::all(Kind::Rule)
+    }
+
     pub fn all_listeners() -> Prefix {
         Prefix::all(Kind::Listener)
     }
@@ -105,6 +109,20 @@ impl Prefix {
 
     pub fn load_balancers(scope: &Scope) -> Prefix {
         Prefix::of(Kind::LoadBalancer, scope)
+    }
+
+    /// The rules of one listener, by its id.
+    pub fn rules(scope: &Scope, load_balancer: &str, listener: &str) -> Prefix {
+        Prefix::new(Kind::Rule, scope, |prefix| prefix.text(load_balancer).text(listener))
+    }
+
+    /// The rules of all listeners of a load balancer.
+    pub fn rules_of_load_balancer(scope: &Scope, load_balancer: &str) -> Prefix {
+        Prefix::new(Kind::Rule, scope, |prefix| prefix.text(load_balancer))
+    }
+
+    pub fn rules_in(scope: &Scope) -> Prefix {
+        Prefix::of(Kind::Rule, scope)
     }
 
     pub fn parameters(scope: &Scope) -> Prefix {

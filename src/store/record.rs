@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::model::{
-    Cluster, ContainerInstance, FamilyRecord, IdempotentRequest, Listener, LoadBalancer, Parameter, Secret,
+    Cluster, ContainerInstance, FamilyRecord, IdempotentRequest, Listener, LoadBalancer, Parameter, Rule, Secret,
     SecretValue, Service, Target, TargetGroup, Task, TaskDefinition,
 };
 use crate::store::index::{self, IndexKey};
@@ -166,6 +166,8 @@ records! {
         key |parameter| Key::parameter(&parameter.scope, &parameter.name), indexes |_| Vec::new();
     Request(IdempotentRequest) = "request", schema 1,
         key |request| Key::request(&request.scope, &request.operation, &request.token), indexes |_| Vec::new();
+    Rule(Rule) = "rule", schema 1,
+        key |rule| Key::rule(&rule.scope, &rule.load_balancer, &rule.listener, &rule.id), indexes |_| Vec::new();
     Secret(Secret) = "secret", schema 1,
         key |secret| Key::secret(&secret.scope, &secret.name), indexes |_| Vec::new();
     SecretValue(SecretValue) = "secret-value", schema 1,

@@ -50,10 +50,14 @@ pub fn create(
     let listener = Listener {
         scope: cx.scope.clone(),
         load_balancer: load_balancer.name.clone(),
+        load_balancer_kind: load_balancer.kind,
         load_balancer_id: load_balancer.id.clone(),
         id: cx.ids.hex16(),
         port,
         protocol,
+        certificates: Vec::new(),
+        ssl_policy: None,
+        alpn_policy: None,
         default_actions,
         attributes: BTreeMap::new(),
         tags,
@@ -216,7 +220,8 @@ fn shown(listener: &Listener) -> wire::Listener {
 }
 
 fn load_balancer_arn(listener: &Listener) -> Arn {
-    Arn::load_balancer(&listener.scope, &listener.load_balancer, &listener.load_balancer_id)
+    let kind = listener.load_balancer_kind.in_arns();
+    Arn::load_balancer(&listener.scope, kind, &listener.load_balancer, &listener.load_balancer_id)
 }
 
 /// All listeners of a scope: who uses which target group.
@@ -260,12 +265,5 @@ impl Listeners {
 
 /// The ARNs of the target groups that a listener forwards to.
 fn groups_of(listener: &Listener) -> impl Iterator<Item = &str> {
-    listener
-        .default_actions
-        .iter()
-        .flat_map(|action| match action {
-            Action::Forward { groups } => groups.as_slice(),
-            Action::FixedResponse { .. } | Action::Redirect { .. } => &[],
-        })
-        .map(|(arn, _)| arn.as_str())
+    listener.default_actions.iter().flat_map(Action::groups).map(|(arn, _)| arn.as_str())
 }

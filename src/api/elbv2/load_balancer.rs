@@ -8,6 +8,7 @@ use crate::api::context::Context;
 use crate::api::elbv2::{attribute, listener, name, network, not_yet, page, reference, refuse, tag};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
+use crate::model::load_balancer::LoadBalancerKind;
 use crate::model::{Listener, LoadBalancer};
 use crate::store::{Key, Prefix, View};
 
@@ -94,6 +95,7 @@ fn wanted(cx: &Context, input: wire::CreateLoadBalancerInput) -> Result<LoadBala
         Err(error) => return Err(ApiError::server(error)),
     };
     Ok(LoadBalancer {
+        kind: LoadBalancerKind::Application,
         scope: cx.scope.clone(),
         name,
         id: cx.ids.hex16(),

@@ -49,8 +49,7 @@ fn default_id(listener: &Listener) -> String {
 }
 
 fn default_arn(listener: &Listener) -> Arn {
-    let Listener { scope, load_balancer, load_balancer_id, id, .. } = listener;
-    Arn::listener_rule(scope, load_balancer, load_balancer_id, id, &default_id(listener))
+    Arn::listener_rule(&listener.arn(), &default_id(listener))
 }
 
 fn shown(listener: &Listener) -> wire::Rule {

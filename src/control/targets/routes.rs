@@ -4,7 +4,7 @@
 //! address, as the network's table says. A program that is RUNNING may not listen yet, and the table wakes nobody, so
 //! while a target is not to be reached it is looked up again soon.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::control::Shared;
 use crate::control::turn::{Concern, Passed, Turn};
 use crate::model::load_balancer::Action;
 use crate::model::target::TargetTask;
-use crate::model::{Listener, LoadBalancer, Scope, Target, TargetGroup, Task, Timestamp};
+use crate::model::{Listener, LoadBalancer, Rule, Scope, Target, TargetGroup, Task, Timestamp};
 use crate::network::Protocol;
 use crate::proxy::{Endpoint, ListenerSpec, LoadBalancerSpec, RoutesSpec, TargetGroupSpec, TargetSpec};
 use crate::store::{Key, Kind, Prefix, Snapshot};
@@ -36,7 +36,10 @@ impl Concern for Routes {
     async fn pass(&mut self, turn: Turn) -> Passed {
         let changed = turn.changes().is_none_or(|changes| {
             changes.iter().any(|change| {
-                matches!(change.key.kind(), Kind::LoadBalancer | Kind::Listener | Kind::TargetGroup | Kind::Target)
+                matches!(
+                    change.key.kind(),
+                    Kind::LoadBalancer | Kind::Listener | Kind::Rule | Kind::TargetGroup | Kind::Target
+                )
             })
         });
         if changed {
@@ -71,7 +74,7 @@ impl Routes {
         self.shared.balancer.publish(&routes);
     }
 
-    fn group(&self, now: &Snapshot, group: &TargetGroup) -> TargetGroupSpec {
+    fn group(&self, now: &Snapshot, group: &Arc<TargetGroup>) -> TargetGroupSpec {
         let balancers = groups_of_balancers(now, group);
         let check_port: Option<u16> = group.health_check.port.parse().ok();
         let targets = now.list::<Target>(&Prefix::targets(&group.scope, &group.name));
@@ -93,7 +96,7 @@ impl Routes {
                 draining: target.draining_since.is_some(),
             }
         });
-        TargetGroupSpec::new(group, targets.collect())
+        TargetGroupSpec { record: Arc::clone(group), targets: targets.collect() }
     }
 
     /// How a port of a target is reached.
@@ -123,13 +126,19 @@ impl Routes {
 /// The security groups of the load balancers that forward to a target group.
 fn groups_of_balancers(now: &Snapshot, group: &TargetGroup) -> Vec<String> {
     let arn = group.arn();
-    let forwards = |action: &Action| matches!(action, Action::Forward { groups } if groups.iter().any(|(to, _)| to == arn.as_str()));
+    let forwards = |actions: &[Action]| actions.iter().flat_map(Action::groups).any(|(to, _)| to == arn.as_str());
+    let of_listeners = now
+        .iter::<Listener>(&Prefix::listeners_in(&group.scope))
+        .filter(|listener| forwards(&listener.default_actions))
+        .map(|listener| &listener.load_balancer);
+    let of_rules = now
+        .iter::<Rule>(&Prefix::rules_in(&group.scope))
+        .filter(|rule| forwards(&rule.actions))
+        .map(|rule| &rule.load_balancer);
+    let balancers: BTreeSet<&String> = of_listeners.chain(of_rules).collect();
     let mut found = Vec::new();
-    for listener in now.iter::<Listener>(&Prefix::all_listeners()) {
-        if listener.scope != group.scope || !listener.default_actions.iter().any(forwards) {
-            continue;
-        }
-        let balancer = now.get::<LoadBalancer>(&Key::load_balancer(&listener.scope, &listener.load_balancer));
+    for name in balancers {
+        let balancer = now.get::<LoadBalancer>(&Key::load_balancer(&group.scope, name));
         let groups = balancer.as_ref().and_then(|balancer| balancer.document.get("SecurityGroups")?.as_array());
         found.extend(groups.into_iter().flatten().filter_map(|id| id.as_str().map(String::from)));
     }
@@ -140,12 +149,13 @@ fn load_balancers(now: &Snapshot) -> Vec<LoadBalancerSpec> {
     let mut listeners: BTreeMap<(Scope, String), Vec<ListenerSpec>> = BTreeMap::new();
     for listener in now.iter::<Listener>(&Prefix::all_listeners()) {
         let of = (listener.scope.clone(), listener.load_balancer.clone());
-        listeners.entry(of).or_default().push(ListenerSpec::from(&**listener));
+        let rules = now.list::<Rule>(&Prefix::rules(&listener.scope, &listener.load_balancer, &listener.id));
+        listeners.entry(of).or_default().push(ListenerSpec { record: Arc::clone(listener), rules });
     }
     now.iter::<LoadBalancer>(&Prefix::all_load_balancers())
         .map(|balancer| {
             let own = listeners.remove(&(balancer.scope.clone(), balancer.name.clone())).unwrap_or_default();
-            LoadBalancerSpec::new(balancer, own)
+            LoadBalancerSpec { record: Arc::clone(balancer), listeners: own }
         })
         .collect()
 }

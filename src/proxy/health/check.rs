@@ -11,7 +11,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use crate::model::load_balancer::HealthCheck;
 use crate::proxy::body;
 use crate::proxy::connect::{SendError, open};
-use crate::proxy::spec::{Endpoint, ProtocolVersion};
+use crate::proxy::settings::ProtocolVersion;
+use crate::proxy::spec::Endpoint;
 use crate::proxy::target::{Body, BoxError, Target, TargetError};
 
 /// What a check found.

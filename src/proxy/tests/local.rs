@@ -64,13 +64,15 @@ async fn the_least_busy_target_is_chosen_where_asked_for() {
         .boxed()
     });
     let mut spec = forwarding(vec![target(1, busy), target(2, named("b"))]);
-    spec.target_groups[0].algorithm = Algorithm::LeastOutstandingRequests;
+    spec.change_group(|group| {
+        group.attributes.insert("load_balancing.algorithm.type".into(), "least_outstanding_requests".into());
+    });
     publish_healthy(&proxy, &spec, 2).await;
     // One of two such requests in a row meets the target that waits.
     for _ in 0..2 {
         let proxy = Arc::clone(&proxy);
         let request = Request::get("/wait").header("host", "web.elb.localhost").body(Full::<Bytes>::default()).unwrap();
-        tokio::spawn(async move { proxy.forward(Entrance::Host, request, peer()).await });
+        tokio::spawn(async move { proxy.forward(Entrance::Host, request, &client()).await });
         tokio::task::yield_now().await;
     }
     assert_eq!(bodies(&proxy, 3).await, "bbb");
@@ -80,18 +82,16 @@ async fn the_least_busy_target_is_chosen_where_asked_for() {
 async fn weights_split_between_groups() {
     let proxy = new_proxy();
     let mut spec = forwarding(vec![target(1, named("a"))]);
-    let other = Arn::target_group(&scope(), "other", "0000000000000009");
-    let mut second = spec.target_groups[0].clone();
-    second.arn = other.clone();
-    second.targets = vec![target(2, named("b"))];
-    spec.target_groups.push(second);
+    let record = Arc::new(target_group("other"));
+    let other = record.arn();
+    spec.target_groups.push(TargetGroupSpec { record, targets: vec![target(2, named("b"))] });
     let groups = vec![(group_arn().to_string(), 3), (other.to_string(), 1)];
-    spec.load_balancers[0].listeners[0].actions = vec![Action::Forward { groups }];
+    spec.change_listener(|listener| listener.default_actions = vec![Action::forward(groups)]);
     publish_healthy(&proxy, &spec, 2).await;
     let line = bodies(&proxy, 40).await;
     assert!((9..=11).contains(&line.matches('b').count()), "{line}");
     // Without any weight there is nowhere to go.
-    spec.load_balancers[0].listeners[0].actions = vec![Action::Forward { groups: vec![(other.to_string(), 0)] }];
+    spec.change_listener(|listener| listener.default_actions = vec![Action::forward(vec![(other.to_string(), 0)])]);
     proxy.publish(&spec);
     assert_eq!(status(&proxy, get()).await, 503);
 }
@@ -99,22 +99,21 @@ async fn weights_split_between_groups() {
 #[tokio::test]
 async fn load_balancers_are_found_by_host_and_by_listener() {
     let proxy = new_proxy();
-    let fixed =
-        |body: &str| Action::FixedResponse { status: 200, content_type: "text/plain".into(), body: body.into() };
-    let mut high = listener(8080, vec![fixed("high")]);
-    high.arn = Arn::listener(&scope(), "web", "0000000000000002", "0000000000000004");
-    let mut elsewhere = balancer("web", vec![listener(80, vec![fixed("elsewhere")])]);
-    elsewhere.region = "us-east-1".parse().unwrap();
-    elsewhere.listeners[0].arn = Arn::listener(&scope(), "web", "0000000000000005", "0000000000000006");
+    let high = Listener { id: "0000000000000004".into(), ..listener(8080, vec![fixed("high")]) };
+    let far = Scope { region: "us-east-1".parse().unwrap(), ..scope() };
+    let elsewhere = LoadBalancerSpec {
+        record: Arc::new(LoadBalancer { scope: far.clone(), ..load_balancer("web") }),
+        listeners: vec![listening(Listener { scope: far, ..listener(80, vec![fixed("elsewhere")]) })],
+    };
     let mut spec = RoutesSpec {
-        load_balancers: vec![balancer("Web", vec![high, listener(80, vec![fixed("low")])])],
+        load_balancers: vec![balancer("Web", vec![listening(high), listening(listener(80, vec![fixed("low")]))])],
         target_groups: Vec::new(),
     };
     proxy.publish(&spec);
     let own = listener_arn();
     let found = async |host: &str, entrance| {
         let request = Request::get("/").header("host", host).body(Full::<Bytes>::default()).unwrap();
-        text(proxy.forward(entrance, request, peer()).await).await
+        text(proxy.forward(entrance, request, &client()).await).await
     };
     for host in
         ["web.elb.localhost", "WEB.eu-west-1.ELB.localhost:4566", "web.elb.localhost.:80", "80.web.elb.localhost"]
@@ -145,11 +144,11 @@ async fn redirects_fill_in_the_parts_of_the_address() {
         path: "/new/#{path}".into(),
         query: "#{query}&x=1".into(),
     };
-    let load_balancers = vec![balancer("web", vec![listener(80, vec![action])])];
+    let load_balancers = vec![balancer("web", vec![listening(listener(80, vec![action]))])];
     proxy.publish(&RoutesSpec { load_balancers, target_groups: Vec::new() });
     let request =
         Request::get("/a/b?q=1").header("host", "web.elb.localhost:4566").body(Full::<Bytes>::default()).unwrap();
-    let response = proxy.forward(Entrance::Host, request, peer()).await;
+    let response = proxy.forward(Entrance::Host, request, &client()).await;
     assert_eq!(response.status(), 301);
     assert_eq!(response.headers()["location"], "https://www.web.elb.localhost:4566/new/a/b?q=1&x=1");
 }
@@ -181,7 +180,7 @@ async fn a_silent_target_is_a_time_out_of_504() {
     publish_healthy(&proxy, &forwarding(vec![target(1, silent)]), 1).await;
     let started = tokio::time::Instant::now();
     assert_eq!(status(&proxy, get()).await, 504);
-    assert_eq!(started.elapsed(), IDLE_TIMEOUT);
+    assert_eq!(started.elapsed(), settings::IDLE_TIMEOUT);
 }
 
 #[tokio::test]
@@ -220,7 +219,7 @@ async fn targets_see_where_a_request_came_from_and_nothing_of_the_connection() {
         .header("x-forwarded-for", "9.9.9.9")
         .body(Full::<Bytes>::default())
         .unwrap();
-    let seen = text(proxy.forward(Entrance::Host, request, peer()).await).await;
+    let seen = text(proxy.forward(Entrance::Host, request, &client()).await).await;
     for part in [
         "/p?q ",
         r#""host": "web.elb.localhost:4566""#,
@@ -255,7 +254,7 @@ async fn a_target_that_was_just_stopped_passes_its_request_on() {
     for number in 0..9 {
         let content = format!("body {number}");
         let request = Request::post("/").header("host", "web.elb.localhost").body(Full::from(content.clone())).unwrap();
-        let response = proxy.forward(Entrance::Host, request, peer()).await;
+        let response = proxy.forward(Entrance::Host, request, &client()).await;
         assert_eq!((response.status(), text(response).await), (StatusCode::OK, content));
     }
 }
@@ -304,7 +303,7 @@ async fn a_draining_target_keeps_what_it_has_and_is_drained_when_that_ends() {
     });
     let mut spec = forwarding(vec![target(1, streaming)]);
     publish_healthy(&proxy, &spec, 1).await;
-    let response = proxy.forward(Entrance::Host, get(), peer()).await;
+    let response = proxy.forward(Entrance::Host, get(), &client()).await;
     assert_eq!(proxy.stats()[0].targets[0].in_flight, 1);
 
     spec.target_groups[0].targets[0].draining = true;

@@ -71,7 +71,7 @@ async fn a_refused_connection_is_another_targets_request() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let refusing = closed.local_addr().unwrap();
     let mut spec = forwarding(vec![target(1, Endpoint::Tcp(address)), target(2, Endpoint::Tcp(refusing))]);
-    spec.target_groups[0].health_check.protocol = "TCP".into();
+    spec.change_group(|group| group.health_check.protocol = "TCP".into());
     publish_healthy(&proxy, &spec, 2).await;
     drop(closed);
     assert_eq!(bodies(&proxy, 6).await, "aaaaaa");
@@ -84,14 +84,14 @@ async fn a_group_of_version_http2_is_spoken_to_in_http2() {
     let proxy = new_proxy();
     let (address, connections) = server("a", usize::MAX).await;
     let mut spec = forwarding(vec![target(1, Endpoint::Tcp(address))]);
-    spec.target_groups[0].protocol_version = ProtocolVersion::Http2;
+    spec.change_group(|group| group.protocol_version = "HTTP2".into());
     publish_healthy(&proxy, &spec, 1).await;
     for _ in 0..3 {
         let mut request = get();
         *request.version_mut() = http::Version::HTTP_2;
         *request.uri_mut() = "http://web.elb.localhost/".parse().unwrap();
         request.headers_mut().clear();
-        let response = proxy.forward(Entrance::Host, request, peer()).await;
+        let response = proxy.forward(Entrance::Host, request, &client()).await;
         assert_eq!(
             (response.status(), &response.headers()["x-version"]),
             (StatusCode::OK, &"HTTP/2.0".parse().unwrap())
@@ -115,7 +115,7 @@ async fn nonsense_of_a_target_is_a_bad_gateway() {
         }
     });
     let mut spec = forwarding(vec![target(1, Endpoint::Tcp(address))]);
-    spec.target_groups[0].health_check.protocol = "TCP".into();
+    spec.change_group(|group| group.health_check.protocol = "TCP".into());
     publish_healthy(&proxy, &spec, 1).await;
     assert_eq!(status(&proxy, get()).await, 502);
 }

@@ -4,6 +4,7 @@ use crate::api::context::Context;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::ecs as wire;
 use crate::model::arn::ArnParts;
+use crate::model::load_balancer::Action;
 use crate::model::service::ServiceLoadBalancer;
 use crate::model::task_definition::NetworkMode;
 use crate::model::{Listener, ResourceName, TargetGroup, TaskDefinition};
@@ -174,12 +175,10 @@ fn target_group(cx: &Context, view: &mut View, definition: &TaskDefinition, arn:
             mode.as_str()
         )));
     }
-    let is_used = view.list::<Listener>(&Prefix::listeners_in(&cx.scope)).iter().any(|listener| {
-        listener.default_actions.iter().any(|action| match action {
-            crate::model::load_balancer::Action::Forward { groups } => groups.iter().any(|(group, _)| group == arn),
-            _ => false,
-        })
-    });
+    let is_used = view
+        .list::<Listener>(&Prefix::listeners_in(&cx.scope))
+        .iter()
+        .any(|listener| listener.default_actions.iter().flat_map(Action::groups).any(|(group, _)| group == arn));
     if !is_used {
         return Err(ApiError::invalid_parameter(format!(
             "The target group with targetGroupArn {arn} does not have an associated load balancer."

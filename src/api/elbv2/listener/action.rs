@@ -95,7 +95,7 @@ fn forward(cx: &Context, view: &View, action: wire::Action) -> Result<Action, Ap
         })?;
         groups.push((arn, weight));
     }
-    Ok(Action::Forward { groups })
+    Ok(Action::forward(groups))
 }
 
 fn fixed_response(action: wire::Action) -> Result<Action, ApiError> {
@@ -198,7 +198,7 @@ fn only(action: &wire::Action, kind: &str) -> Result<(), ApiError> {
 /// An action as the wire shows it.
 pub fn shown(action: &Action) -> wire::Action {
     match action {
-        Action::Forward { groups } => wire::Action {
+        Action::Forward { groups, .. } => wire::Action {
             r#type: Some(String::from("forward")),
             target_group_arn: match groups.as_slice() {
                 [(only, _)] => Some(only.clone()),
@@ -218,6 +218,15 @@ pub fn shown(action: &Action) -> wire::Action {
                     enabled: Some(false),
                     duration_seconds: None,
                 }),
+            }),
+            ..wire::Action::default()
+        },
+        Action::JwtValidation { jwks_endpoint, issuer, .. } => wire::Action {
+            r#type: Some(String::from("jwt-validation")),
+            jwt_validation_config: Some(wire::JwtValidationActionConfig {
+                jwks_endpoint: Some(jwks_endpoint.clone()),
+                issuer: Some(issuer.clone()),
+                ..Default::default()
             }),
             ..wire::Action::default()
         },
