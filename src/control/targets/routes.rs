@@ -127,15 +127,11 @@ impl Routes {
 fn groups_of_balancers(now: &Snapshot, group: &TargetGroup) -> Vec<String> {
     let arn = group.arn();
     let forwards = |actions: &[Action]| actions.iter().flat_map(Action::groups).any(|(to, _)| to == arn.as_str());
-    let of_listeners = now
-        .iter::<Listener>(&Prefix::listeners_in(&group.scope))
-        .filter(|listener| forwards(&listener.default_actions))
-        .map(|listener| &listener.load_balancer);
-    let of_rules = now
-        .iter::<Rule>(&Prefix::rules_in(&group.scope))
-        .filter(|rule| forwards(&rule.actions))
-        .map(|rule| &rule.load_balancer);
-    let balancers: BTreeSet<&String> = of_listeners.chain(of_rules).collect();
+    let (listeners, rules) = (Prefix::listeners_in(&group.scope), Prefix::rules_in(&group.scope));
+    let listeners = now.iter::<Listener>(&listeners).filter(|listener| forwards(&listener.default_actions));
+    let rules = now.iter::<Rule>(&rules).filter(|rule| forwards(&rule.actions));
+    let balancers: BTreeSet<&String> =
+        listeners.map(|listener| &listener.load_balancer).chain(rules.map(|rule| &rule.load_balancer)).collect();
     let mut found = Vec::new();
     for name in balancers {
         let balancer = now.get::<LoadBalancer>(&Key::load_balancer(&group.scope, name));

@@ -291,7 +291,7 @@ impl Balancer for ScriptedBalancer {
         for group in &routes.target_groups {
             for target in &group.targets {
                 let (address, port, task) = (target.address, target.port, target.task);
-                let key = TargetKey { group: group.arn.clone(), address, port, task };
+                let key = TargetKey { group: group.record.arn(), address, port, task };
                 if !self.told.lock().insert((key.clone(), target.draining)) {
                     continue;
                 }
