@@ -29,6 +29,7 @@ mod stats;
 mod target;
 #[cfg(test)]
 pub mod testing;
+pub mod tls;
 mod upgrade;
 
 use std::collections::BTreeMap;

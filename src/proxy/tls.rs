@@ -1,0 +1,3 @@
+//! TLS: what listeners end, and what targets are spoken to with.
+
+pub mod client;
