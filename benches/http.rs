@@ -10,6 +10,7 @@
 //! ten minutes in all.
 
 /// In a module of its own name, so that its files lie in `benches/support/`.
+#[allow(dead_code, reason = "the other benches use the rest")]
 mod support {
     pub mod process;
     pub mod server;

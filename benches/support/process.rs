@@ -19,6 +19,13 @@ fn own_cpu_seconds(process: u32) -> f64 {
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND
 }
 
+/// Memory of a process that is in use now, in bytes.
+pub fn resident_bytes(process: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(f64::NAN) * 1024.0
+}
+
 /// What else the machine does: figures from a busy one say little.
 pub fn load_average() -> String {
     fs::read_to_string("/proc/loadavg").map_or_else(|_| String::from("unknown"), |text| text.trim().to_owned())

@@ -67,6 +67,8 @@ pub struct Api {
 pub struct Balanced {
     pub address: SocketAddr,
     pub host: String,
+    /// The listener's ARN.
+    pub listener: String,
 }
 
 impl Api {
@@ -84,11 +86,14 @@ impl Api {
         }
     }
 
-    async fn elb(&mut self, operation: &str, parameters: &[(&str, &str)]) -> Result<String, Failure> {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("Action", operation).append_pair("Version", "2015-12-01").extend_pairs(parameters);
+    pub async fn elb(&mut self, operation: &str, parameters: &[(&str, &str)]) -> Result<String, Failure> {
+        let form = {
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            form.append_pair("Action", operation).append_pair("Version", "2015-12-01").extend_pairs(parameters);
+            form.finish()
+        };
         let headers = [("content-type", "application/x-www-form-urlencoded")];
-        let answer = self.connection.exchange(&post(&headers, &form.finish())).await?;
+        let answer = self.connection.exchange(&post(&headers, &form)).await?;
         let body = String::from_utf8_lossy(&answer.body).into_owned();
         if answer.status == 200 { Ok(body) } else { Err(format!("{operation}: {}: {body}", answer.status).into()) }
     }
@@ -119,7 +124,8 @@ impl Api {
             "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}},
         });
         self.ecs("CreateService", service).await?;
-        let balanced = Balanced { address: self.bound(&listener).await?, host: element(&created, "DNSName")? };
+        let address = self.bound(&listener).await?;
+        let balanced = Balanced { address, host: element(&created, "DNSName")?, listener };
         until_answers(balanced.address, &balanced.host, "/plain").await?;
         Ok(balanced)
     }
@@ -160,7 +166,8 @@ pub async fn until_answers(address: SocketAddr, host: &str, path: &str) -> Resul
     Err(format!("{address} does not answer").into())
 }
 
-fn element(xml: &str, name: &str) -> Result<String, Failure> {
+/// The text of the first XML element of this name.
+pub fn element(xml: &str, name: &str) -> Result<String, Failure> {
     let found = xml.split(&format!("<{name}>")).nth(1).and_then(|rest| rest.split('<').next());
     found.map(str::to_owned).ok_or_else(|| format!("no {name} in {xml}").into())
 }
