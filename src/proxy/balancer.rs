@@ -7,12 +7,15 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::model::LoadBalancer;
+use crate::proxy::seal::Seal;
 use crate::proxy::settings::BalancerSettings;
 
 /// A load balancer within one snapshot.
 pub struct Balancer {
     pub record: Arc<LoadBalancer>,
     pub settings: BalancerSettings,
+    /// For the cookies of sticky clients.
+    pub seal: Seal,
     pub counts: Arc<BalancerCounts>,
 }
 
@@ -29,6 +32,7 @@ impl Balancer {
             before => Arc::new(Balancer {
                 record: Arc::clone(record),
                 settings: BalancerSettings::of(record),
+                seal: Seal::of(record),
                 counts: before.map(|before| Arc::clone(&before.counts)).unwrap_or_default(),
             }),
         }

@@ -1,6 +1,7 @@
 //! The life of a request, top to bottom.
 
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -115,10 +116,15 @@ where
         }
         RouteAction::Nothing => return Err(ForwardError::NoAction),
     };
-    let group = split.choose().ok_or(ForwardError::NoGroup)?;
+    let now = SystemTime::now();
+    let chosen = split.choose(request.headers(), &route.balancer.seal, now).ok_or(ForwardError::NoGroup)?;
+    let group = chosen.group;
     group.counts.requests.fetch_add(1, Ordering::Relaxed);
     let (parts, body) = request.into_parts();
-    let answered = to_group(group, route, exchange, parts, body, client, upgrade).await;
+    let mut answered = to_group(group, route, exchange, parts, body, client, upgrade).await;
+    if let Ok(Answer::Target(response, _) | Answer::Switched(response)) = &mut answered {
+        chosen.remember(response.headers_mut(), now);
+    }
     if answered.as_ref().is_err_and(|error| error.status().is_server_error()) {
         group.counts.errors.fetch_add(1, Ordering::Relaxed);
     }
