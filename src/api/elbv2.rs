@@ -9,6 +9,7 @@ use crate::api::error::{ApiError, ErrorKind};
 use crate::api::operation::{Operation, operation};
 
 pub mod attribute;
+mod condition;
 pub mod listener;
 pub mod load_balancer;
 mod name;
@@ -19,6 +20,7 @@ pub mod rule;
 pub mod tag;
 pub mod target;
 pub mod target_group;
+mod transform;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +50,10 @@ pub fn operations() -> BTreeMap<&'static str, Operation> {
         ("AddTags", operation(tag::add)),
         ("RemoveTags", operation(tag::remove)),
         ("DescribeRules", operation(rule::describe)),
+        ("CreateRule", operation(rule::create)),
+        ("ModifyRule", operation(rule::modify)),
+        ("DeleteRule", operation(rule::delete)),
+        ("SetRulePriorities", operation(rule::set_priorities)),
     ])
 }
 

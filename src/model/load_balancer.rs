@@ -87,6 +87,9 @@ pub struct Listener {
     #[serde(default)]
     pub alpn_policy: Option<String>,
     pub default_actions: Vec<Action>,
+    /// The `Order` of each action as it was given, to be shown again; empty where none was.
+    #[serde(default)]
+    pub action_orders: Vec<u32>,
     pub attributes: BTreeMap<String, String>,
     pub tags: Vec<Tag>,
     pub created_at: Timestamp,

@@ -1,5 +1,6 @@
 //! Rules of a listener: conditions on a request, and what is done with one that meets them all.
 
+use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::model::load_balancer::{Action, LoadBalancerKind};
@@ -7,6 +8,17 @@ use crate::model::{Arn, Scope, Tag, Timestamp};
 
 /// The highest priority number of a rule, which is the last to be looked at.
 pub const PRIORITY_MAX: u32 = 50_000;
+
+/// Memory of one compiled expression of a condition or a transform. A thousand characters of an ordinary one need less than
+/// half of it, and nested counts such as `(a{99}){99}` do not fit.
+pub const REGEX_BYTES_MAX: usize = 128 * 1024;
+
+/// Compiles an expression of a condition or a transform: of bytes, because that is what requests are made of, and of ASCII
+/// classes, as at ELB. It is matched in linear time; lookaround and back-references, which ELB does not have either, are
+/// errors.
+pub fn regex(pattern: &str, ignore_case: bool) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).unicode(false).case_insensitive(ignore_case).size_limit(REGEX_BYTES_MAX).build()
+}
 
 /// A rule that is not its listener's default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +37,9 @@ pub struct Rule {
     /// All of them must hold.
     pub conditions: Vec<Condition>,
     pub actions: Vec<Action>,
+    /// The `Order` of each action as it was given, to be shown again; empty where none was.
+    #[serde(default)]
+    pub action_orders: Vec<u32>,
     #[serde(default)]
     pub transforms: Vec<Transform>,
     pub tags: Vec<Tag>,
@@ -34,6 +49,11 @@ pub struct Rule {
 impl Rule {
     pub fn arn(&self) -> Arn {
         Arn::listener_rule(&self.listener_arn(), &self.id)
+    }
+
+    pub fn load_balancer_arn(&self) -> Arn {
+        let kind = self.load_balancer_kind.in_arns();
+        Arn::load_balancer(&self.scope, kind, &self.load_balancer, &self.load_balancer_id)
     }
 
     pub fn listener_arn(&self) -> Arn {

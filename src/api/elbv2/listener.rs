@@ -1,17 +1,19 @@
 //! Listeners: ports of a load balancer, and what happens to requests there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::api::context::Context;
-use crate::api::elbv2::{attribute, load_balancer, not_yet, page, reference, tag};
+use crate::api::elbv2::{attribute, load_balancer, not_yet, page, reference, rule, tag};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
-use crate::model::load_balancer::Action;
-use crate::model::{Arn, Listener, LoadBalancer, TargetGroup};
+use crate::model::{Arn, Listener, LoadBalancer};
 use crate::store::{Key, Prefix, View};
 
 pub mod action;
+mod users;
+
+pub use users::Listeners;
 
 /// Listeners of one load balancer: ELB's own quota, which also lets them be deleted with it in one transaction.
 const LISTENERS_MAX: usize = 50;
@@ -27,7 +29,8 @@ pub fn create(
     let port = checked_port(port)?;
     checked_protocol(&protocol)?;
     refuse_tls(&input.ssl_policy, &input.certificates, &input.alpn_policy, &input.mutual_authentication)?;
-    let default_actions = action::read(cx, view, input.default_actions, port)?;
+    let place = action::Place { protocol: &protocol, port };
+    let (default_actions, action_orders) = action::read(cx, view, input.default_actions, place)?;
     let tags = tag::given(input.tags.as_deref())?;
 
     let listeners = of(view, &load_balancer);
@@ -59,11 +62,12 @@ pub fn create(
         ssl_policy: None,
         alpn_policy: None,
         default_actions,
+        action_orders,
         attributes: BTreeMap::new(),
         tags,
         created_at: cx.now,
     };
-    Listeners::all(cx, view).check_association(&listener)?;
+    Listeners::all(cx, view).check_association(&load_balancer.arn(), &listener.default_actions)?;
     let answer = shown(&listener);
     view.put(listener);
     Ok(wire::CreateListenerOutput { listeners: Some(vec![answer]) })
@@ -86,13 +90,14 @@ pub fn modify(
         let is_taken = |other: &&Arc<Listener>| {
             other.load_balancer == listener.load_balancer && other.id != listener.id && other.port == listener.port
         };
-        if all.0.iter().any(|other| is_taken(&other)) {
+        if all.iter().any(|other| is_taken(&other)) {
             return Err(duplicate(&load_balancer_arn(&listener)));
         }
     }
     if let Some(actions) = input.default_actions {
-        listener.default_actions = action::read(cx, view, Some(actions), listener.port)?;
-        all.check_association(&listener)?;
+        let place = action::Place { protocol: &listener.protocol, port: listener.port };
+        (listener.default_actions, listener.action_orders) = action::read(cx, view, Some(actions), place)?;
+        all.check_association(&load_balancer_arn(&listener), &listener.default_actions)?;
     }
     let answer = shown(&listener);
     view.put(listener);
@@ -187,6 +192,7 @@ pub fn delete(
     input: wire::DeleteListenerInput,
 ) -> Result<wire::DeleteListenerOutput, ApiError> {
     let listener = reference::listener(cx, view, input.listener_arn.as_deref())?;
+    rule::delete_of_listener(view, &listener);
     view.delete::<Listener>(&Key::listener(&cx.scope, &listener.load_balancer, &listener.id));
     Ok(wire::DeleteListenerOutput::default())
 }
@@ -214,7 +220,7 @@ fn shown(listener: &Listener) -> wire::Listener {
         load_balancer_arn: Some(load_balancer_arn(listener).into()),
         port: Some(i32::from(listener.port)),
         protocol: Some(listener.protocol.clone()),
-        default_actions: Some(listener.default_actions.iter().map(action::shown).collect()),
+        default_actions: Some(action::shown(&listener.default_actions, &listener.action_orders)),
         ..wire::Listener::default()
     }
 }
@@ -222,48 +228,4 @@ fn shown(listener: &Listener) -> wire::Listener {
 fn load_balancer_arn(listener: &Listener) -> Arn {
     let kind = listener.load_balancer_kind.in_arns();
     Arn::load_balancer(&listener.scope, kind, &listener.load_balancer, &listener.load_balancer_id)
-}
-
-/// All listeners of a scope: who uses which target group.
-pub struct Listeners(Vec<Arc<Listener>>);
-
-impl Listeners {
-    pub fn all(cx: &Context, view: &View) -> Listeners {
-        Listeners(view.list::<Listener>(&Prefix::listeners_in(&cx.scope)))
-    }
-
-    /// Whether any of them forwards to the group.
-    pub fn use_group(&self, group: &TargetGroup) -> bool {
-        let arn = group.arn();
-        self.0.iter().any(|listener| groups_of(listener).any(|used| used == arn.as_str()))
-    }
-
-    /// The load balancers that forward to the group: one at most.
-    pub fn load_balancers_of(&self, group: &TargetGroup) -> BTreeSet<Arn> {
-        let arn = group.arn();
-        let users = self.0.iter().filter(|listener| groups_of(listener).any(|used| used == arn.as_str()));
-        users.map(|listener| load_balancer_arn(listener)).collect()
-    }
-
-    /// A target group is behind one load balancer at most.
-    fn check_association(&self, wanted: &Listener) -> Result<(), ApiError> {
-        let others = self.0.iter().filter(|other| other.load_balancer != wanted.load_balancer);
-        let taken: BTreeSet<&str> = others.flat_map(|other| groups_of(other)).collect();
-        let twice: Vec<&str> = groups_of(wanted).filter(|group| taken.contains(group)).collect();
-        if twice.is_empty() {
-            return Ok(());
-        }
-        Err(ApiError::new(
-            ErrorKind::TargetGroupAssociationLimit,
-            format_args!(
-                "The following target groups cannot be associated with more than one load balancer: {}",
-                twice.join(", ")
-            ),
-        ))
-    }
-}
-
-/// The ARNs of the target groups that a listener forwards to.
-fn groups_of(listener: &Listener) -> impl Iterator<Item = &str> {
-    listener.default_actions.iter().flat_map(Action::groups).map(|(arn, _)| arn.as_str())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::api::context::Context;
-use crate::api::elbv2::{attribute, listener, name, network, not_yet, page, reference, refuse, tag};
+use crate::api::elbv2::{attribute, listener, name, network, not_yet, page, reference, refuse, rule, tag};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
 use crate::model::load_balancer::LoadBalancerKind;
@@ -184,7 +184,8 @@ pub fn delete(
             ),
         ));
     }
-    // As many as `listener::LISTENERS_MAX`, which fits into one transaction.
+    // As many as `listener::LISTENERS_MAX`, which fits into one transaction with `rule::DELETED_MAX`.
+    rule::delete_of_load_balancer(view, &load_balancer);
     for listener in listener::of(view, &load_balancer) {
         view.delete::<Listener>(&Key::listener(&cx.scope, &listener.load_balancer, &listener.id));
     }

@@ -1,12 +1,12 @@
-//! Tags of load balancers, target groups and listeners.
+//! Tags of load balancers, target groups, listeners and rules.
 
 use crate::api::context::Context;
-use crate::api::elbv2::reference;
+use crate::api::elbv2::{reference, rule};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::tags::{KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX};
 use crate::api::wire::elbv2 as wire;
 use crate::model::arn::ArnParts;
-use crate::model::{Listener, LoadBalancer, Tag, TargetGroup};
+use crate::model::{Listener, LoadBalancer, Rule, Tag, TargetGroup};
 use crate::store::View;
 
 /// Resources of one call, which is ELB's own limit; it also keeps the call within one transaction.
@@ -42,7 +42,7 @@ pub fn add(cx: &Context, view: &mut View, input: wire::AddTagsInput) -> Result<w
         if tags.len() > TAGS_MAX {
             return Err(too_many());
         }
-        resource.put(view);
+        resource.put(view)?;
     }
     Ok(wire::AddTagsOutput::default())
 }
@@ -55,7 +55,7 @@ pub fn remove(cx: &Context, view: &mut View, input: wire::RemoveTagsInput) -> Re
         let before = tags.len();
         tags.retain(|tag| !keys.contains(&tag.key));
         if tags.len() < before {
-            resource.put(view);
+            resource.put(view)?;
         }
     }
     Ok(wire::RemoveTagsOutput::default())
@@ -126,6 +126,9 @@ enum Tagged {
     LoadBalancer(Box<LoadBalancer>),
     Listener(Box<Listener>),
     TargetGroup(Box<TargetGroup>),
+    Rule(Box<Rule>),
+    /// A listener's default rule is no record of its own, and has no tags.
+    DefaultRule(Vec<Tag>),
 }
 
 impl Tagged {
@@ -139,10 +142,10 @@ impl Tagged {
             Some("targetgroup") => {
                 Ok(Tagged::TargetGroup(Box::new((*reference::target_group(cx, view, Some(arn))?).clone())))
             }
-            Some("listener-rule") => Err(ApiError::new(
-                ErrorKind::OperationNotPermitted,
-                "A default rule has no tags of its own: tag its listener",
-            )),
+            Some("listener-rule") => match rule::find(cx, view, Some(arn))? {
+                rule::Found::Stored(_, rule) => Ok(Tagged::Rule(Box::new(Rule::clone(&rule)))),
+                rule::Found::Default(_) => Ok(Tagged::DefaultRule(Vec::new())),
+            },
             _ => Err(ApiError::validation(format_args!("'{arn}' is not a valid resource ARN"))),
         }
     }
@@ -152,14 +155,24 @@ impl Tagged {
             Tagged::LoadBalancer(record) => &mut record.tags,
             Tagged::Listener(record) => &mut record.tags,
             Tagged::TargetGroup(record) => &mut record.tags,
+            Tagged::Rule(record) => &mut record.tags,
+            Tagged::DefaultRule(none) => none,
         }
     }
 
-    fn put(self, view: &mut View) {
+    fn put(self, view: &mut View) -> Result<(), ApiError> {
         match self {
             Tagged::LoadBalancer(record) => view.put(*record),
             Tagged::Listener(record) => view.put(*record),
             Tagged::TargetGroup(record) => view.put(*record),
+            Tagged::Rule(record) => view.put(*record),
+            Tagged::DefaultRule(_) => {
+                return Err(ApiError::new(
+                    ErrorKind::OperationNotPermitted,
+                    "A default rule has no tags of its own: tag its listener",
+                ));
+            }
         }
+        Ok(())
     }
 }

@@ -14,7 +14,9 @@ use crate::store::{Key, Prefix, Snapshot, View};
 use crate::telemetry::Logs;
 
 mod listeners;
+mod conditions;
 mod load_balancers;
+mod rules;
 mod target_groups;
 mod targets;
 

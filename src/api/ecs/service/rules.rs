@@ -1,14 +1,14 @@
 //! ECS's rules on services, beyond the model.
 
 use crate::api::context::Context;
+use crate::api::elbv2::listener::Listeners;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::ecs as wire;
 use crate::model::arn::ArnParts;
-use crate::model::load_balancer::Action;
 use crate::model::service::ServiceLoadBalancer;
 use crate::model::task_definition::NetworkMode;
-use crate::model::{Listener, ResourceName, TargetGroup, TaskDefinition};
-use crate::store::{Key, Prefix, View};
+use crate::model::{ResourceName, TargetGroup, TaskDefinition};
+use crate::store::{Key, View};
 
 /// Desired tasks of one service (service quota).
 const DESIRED_COUNT_MAX: i32 = 5000;
@@ -175,10 +175,7 @@ fn target_group(cx: &Context, view: &mut View, definition: &TaskDefinition, arn:
             mode.as_str()
         )));
     }
-    let is_used = view
-        .list::<Listener>(&Prefix::listeners_in(&cx.scope))
-        .iter()
-        .any(|listener| listener.default_actions.iter().flat_map(Action::groups).any(|(group, _)| group == arn));
+    let is_used = Listeners::all(cx, view).use_group(&group);
     if !is_used {
         return Err(ApiError::invalid_parameter(format!(
             "The target group with targetGroupArn {arn} does not have an associated load balancer."

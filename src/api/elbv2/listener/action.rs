@@ -1,105 +1,112 @@
-//! What a listener does with a request: read from the wire, checked, and shown again.
+//! What a listener or a rule does with a request: read from the wire, checked, and shown again.
+//!
+//! The last action answers (forward, redirect or fixed-response); one before it may say who gets that far. They are kept
+//! in the order in which they are performed, and `Order` as it was given beside them: Terraform compares it.
 
 use crate::api::context::Context;
-use crate::api::elbv2::{not_yet, reference};
+use crate::api::elbv2::not_yet;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
 use crate::model::load_balancer::Action;
 use crate::store::View;
 
-/// Target groups of one forward action: ELB's own quota.
-const GROUPS_MAX: usize = 5;
-const WEIGHT_MAX: i32 = 999;
+mod forward;
+mod jwt;
+mod redirect;
 
-/// The bounds of the model.
+/// Actions of one rule: ELB's own quota, one that authenticates and one that routes.
+const ACTIONS_MAX: usize = 2;
+
+/// The bound of the model.
 const MESSAGE_CHARS_MAX: usize = 1024;
-const REDIRECT_PART_CHARS_MAX: usize = 128;
 
 const CONTENT_TYPES: [&str; 5] = ["text/plain", "text/css", "text/html", "application/javascript", "application/json"];
 
-/// The default actions of a listener on `port`. Without authentication, which is not here yet, it is exactly one.
-pub fn read(cx: &Context, view: &View, actions: Option<Vec<wire::Action>>, port: u16) -> Result<Vec<Action>, ApiError> {
-    let mut actions = actions.unwrap_or_default();
-    for action in &actions {
-        if let Some(kind @ ("authenticate-oidc" | "authenticate-cognito" | "jwt-validation")) = action.r#type.as_deref()
-        {
-            return Err(not_yet(format_args!("The action type '{kind}'")));
-        }
-    }
-    let action = match (actions.pop(), actions.as_slice()) {
-        (Some(action), []) => action,
-        (None, _) => return Err(ApiError::validation("A listener must have a default action")),
-        (Some(_), _) => {
-            return Err(ApiError::new(
-                ErrorKind::InvalidLoadBalancerAction,
-                "A listener must have exactly one forward, redirect or fixed-response action",
-            ));
-        }
-    };
-    let action = match action.r#type.as_deref() {
-        Some("forward") => forward(cx, view, action)?,
-        Some("fixed-response") => fixed_response(action)?,
-        Some("redirect") => redirect(action, port)?,
-        other => {
-            return Err(ApiError::validation(format_args!("Action type '{}' is not valid", other.unwrap_or_default())));
-        }
-    };
-    Ok(vec![action])
+/// The listener on which actions are performed.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    pub protocol: &'a str,
+    pub port: u16,
 }
 
-fn forward(cx: &Context, view: &View, action: wire::Action) -> Result<Action, ApiError> {
-    only(&action, "forward")?;
-    let invalid = |message: &str| Err(ApiError::new(ErrorKind::InvalidLoadBalancerAction, message));
-    let config = action.forward_config.unwrap_or_default();
-    if config.target_group_stickiness_config.is_some_and(|stickiness| stickiness.enabled == Some(true)) {
-        return Err(not_yet("TargetGroupStickinessConfig"));
+impl Place<'_> {
+    fn is_http(&self) -> bool {
+        matches!(self.protocol, "HTTP" | "HTTPS")
     }
-    let mut tuples = config.target_groups.unwrap_or_default();
-    if let Some(arn) = action.target_group_arn {
-        match tuples.as_slice() {
-            [] => tuples.push(wire::TargetGroupTuple { target_group_arn: Some(arn), weight: None }),
-            [tuple] if tuple.target_group_arn.as_ref() == Some(&arn) => {}
-            _ => {
-                return invalid(
-                    "A target group ARN and the target groups of the forward configuration must be the same",
-                );
-            }
-        }
+}
+
+/// The actions of a listener or a rule, first to last, and their orders where any was given.
+pub fn read(
+    cx: &Context,
+    view: &View,
+    actions: Option<Vec<wire::Action>>,
+    place: Place<'_>,
+) -> Result<(Vec<Action>, Vec<u32>), ApiError> {
+    let (given, orders) = sorted(actions.unwrap_or_default())?;
+    let actions: Vec<Action> =
+        given.into_iter().map(|action| one(cx, view, action, place)).collect::<Result<_, _>>()?;
+    let routes = |action: &Action| !matches!(action, Action::JwtValidation { .. });
+    if actions.iter().filter(|action| routes(action)).count() != 1 || !actions.last().is_some_and(routes) {
+        return Err(invalid(
+            "There must be exactly one action of type 'forward', 'redirect' or 'fixed-response', and it must be the last to be performed",
+        ));
     }
-    match tuples.len() {
-        0 => return Err(ApiError::validation("A forward action must have a target group")),
-        count if count > GROUPS_MAX => {
+    Ok((actions, orders))
+}
+
+/// By `Order`, which several actions need and one alone may have.
+fn sorted(mut actions: Vec<wire::Action>) -> Result<(Vec<wire::Action>, Vec<u32>), ApiError> {
+    match actions.len() {
+        0 => return Err(ApiError::validation("An action must be specified")),
+        1 => {}
+        count if count > ACTIONS_MAX => {
             return Err(ApiError::new(
-                ErrorKind::TooManyTargetGroups,
-                format_args!("A forward action can have at most {GROUPS_MAX} target groups"),
+                ErrorKind::TooManyActions,
+                format_args!("A rule can only have '{ACTIONS_MAX}' actions"),
+            ));
+        }
+        _ if actions.iter().any(|action| action.order.is_none()) => {
+            return Err(ApiError::validation(
+                "An order must be specified for each action of a rule with several actions",
             ));
         }
         _ => {}
     }
-    let mut groups: Vec<(String, u32)> = Vec::new();
-    for tuple in tuples {
-        let arn = tuple.target_group_arn.unwrap_or_default();
-        reference::target_group(cx, view, Some(&arn)).map_err(|error| match error.kind {
-            ErrorKind::TargetGroupNotFound => {
-                ApiError::new(ErrorKind::TargetGroupNotFound, format_args!("Target groups '{arn}' not found"))
-            }
-            _ => error,
-        })?;
-        if groups.iter().any(|(earlier, _)| *earlier == arn) {
-            return invalid("A forward action cannot have the same target group twice");
-        }
-        let weight = tuple.weight.unwrap_or(1);
-        let checked = u32::try_from(weight).ok().filter(|_| weight <= WEIGHT_MAX);
-        let weight = checked.ok_or_else(|| {
-            ApiError::validation(format_args!("Target group weight '{weight}' must be between 0 and {WEIGHT_MAX}"))
-        })?;
-        groups.push((arn, weight));
+    actions.sort_by_key(|action| action.order);
+    let orders: Vec<u32> = actions.iter().filter_map(|action| u32::try_from(action.order?).ok()).collect();
+    if let Some(twice) = orders.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(invalid(format_args!("The order '{}' was specified for more than one action", twice[0])));
     }
-    Ok(Action::forward(groups))
+    Ok((actions, orders))
+}
+
+fn one(cx: &Context, view: &View, action: wire::Action, place: Place<'_>) -> Result<Action, ApiError> {
+    let kind = action.r#type.clone().unwrap_or_default();
+    if let "authenticate-oidc" | "authenticate-cognito" = kind.as_str() {
+        return Err(not_yet(format_args!(
+            "The action type '{kind}' (a login in the browser; validate tokens with 'jwt-validation' instead, or forward to an authenticating proxy)"
+        )));
+    }
+    only(&action, &kind)?;
+    if kind != "forward" && !place.is_http() {
+        return Err(invalid(format_args!(
+            "Actions of type '{kind}' are supported only on listeners of Application Load Balancers"
+        )));
+    }
+    match kind.as_str() {
+        "forward" => forward::read(cx, view, action, place),
+        "fixed-response" => fixed_response(action),
+        "redirect" => redirect::read(action, place),
+        "jwt-validation" => jwt::read(action, place),
+        _ => Err(ApiError::validation(format_args!("Action type '{kind}' is not valid"))),
+    }
+}
+
+fn invalid(message: impl std::fmt::Display) -> ApiError {
+    ApiError::new(ErrorKind::InvalidLoadBalancerAction, message)
 }
 
 fn fixed_response(action: wire::Action) -> Result<Action, ApiError> {
-    only(&action, "fixed-response")?;
     let config = action.fixed_response_config;
     let config = config.ok_or_else(|| ApiError::validation("A fixed-response action must have a configuration"))?;
     let status = config.status_code.unwrap_or_default();
@@ -124,58 +131,6 @@ fn fixed_response(action: wire::Action) -> Result<Action, ApiError> {
     Ok(Action::FixedResponse { status: code, content_type, body })
 }
 
-fn redirect(action: wire::Action, listener_port: u16) -> Result<Action, ApiError> {
-    only(&action, "redirect")?;
-    let config = action.redirect_config;
-    let config = config.ok_or_else(|| ApiError::validation("A redirect action must have a configuration"))?;
-    let status = match config.status_code.as_deref() {
-        Some("HTTP_301") => 301,
-        Some("HTTP_302") => 302,
-        other => {
-            return Err(ApiError::validation(format_args!(
-                "Redirect status code '{}' must be HTTP_301 or HTTP_302",
-                other.unwrap_or_default()
-            )));
-        }
-    };
-    let part = |given: Option<String>, default: &str| given.unwrap_or_else(|| String::from(default));
-    let protocol = part(config.protocol, "#{protocol}");
-    let host = part(config.host, "#{host}");
-    let port = part(config.port, "#{port}");
-    let path = part(config.path, "/#{path}");
-    let query = part(config.query, "#{query}");
-    let refused = |what: &str, value: &str, rule: &str| {
-        Err(ApiError::validation(format_args!("Redirect {what} '{value}' must be {rule}")))
-    };
-    if !matches!(protocol.as_str(), "HTTP" | "HTTPS" | "#{protocol}") {
-        return refused("protocol", &protocol, "HTTP, HTTPS or #{protocol}");
-    }
-    if port != "#{port}" && !port.parse::<u16>().is_ok_and(|port| port > 0) {
-        return refused("port", &port, "1-65535 or #{port}");
-    }
-    if !path.starts_with('/') {
-        return refused("path", &path, "a path that begins with '/'");
-    }
-    if host.is_empty() {
-        return refused("host", &host, "a host name");
-    }
-    for (what, value) in [("host", &host), ("path", &path), ("query", &query)] {
-        if value.chars().count() > REDIRECT_PART_CHARS_MAX || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return refused(what, value, "at most 128 printable ASCII characters, without spaces");
-        }
-    }
-    let same_place = matches!(protocol.as_str(), "HTTP" | "#{protocol}")
-        && (port == "#{port}" || port == listener_port.to_string())
-        && (host.as_str(), path.as_str(), query.as_str()) == ("#{host}", "/#{path}", "#{query}");
-    if same_place {
-        return Err(ApiError::new(
-            ErrorKind::InvalidLoadBalancerAction,
-            "The redirect configuration is not valid because it creates a loop.",
-        ));
-    }
-    Ok(Action::Redirect { status, protocol, host, port, path, query })
-}
-
 /// Refuses the configuration of another type than the action's.
 fn only(action: &wire::Action, kind: &str) -> Result<(), ApiError> {
     let given = [
@@ -187,69 +142,48 @@ fn only(action: &wire::Action, kind: &str) -> Result<(), ApiError> {
         ("jwt-validation", action.jwt_validation_config.is_some()),
     ];
     match given.iter().find(|(other, is_given)| *is_given && *other != kind) {
-        Some((other, _)) => Err(ApiError::new(
-            ErrorKind::InvalidLoadBalancerAction,
-            format_args!("An action of type '{kind}' cannot have the configuration of type '{other}'"),
-        )),
+        Some((other, _)) => {
+            Err(invalid(format_args!("An action of type '{kind}' cannot have the configuration of type '{other}'")))
+        }
         None => Ok(()),
     }
 }
 
-/// An action as the wire shows it.
-pub fn shown(action: &Action) -> wire::Action {
-    match action {
-        Action::Forward { groups, .. } => wire::Action {
-            r#type: Some(String::from("forward")),
-            target_group_arn: match groups.as_slice() {
-                [(only, _)] => Some(only.clone()),
-                _ => None,
-            },
-            forward_config: Some(wire::ForwardActionConfig {
-                target_groups: Some(
-                    groups
-                        .iter()
-                        .map(|(arn, weight)| wire::TargetGroupTuple {
-                            target_group_arn: Some(arn.clone()),
-                            weight: i32::try_from(*weight).ok(),
-                        })
-                        .collect(),
-                ),
-                target_group_stickiness_config: Some(wire::TargetGroupStickinessConfig {
-                    enabled: Some(false),
-                    duration_seconds: None,
-                }),
-            }),
-            ..wire::Action::default()
-        },
-        Action::JwtValidation { jwks_endpoint, issuer, .. } => wire::Action {
-            r#type: Some(String::from("jwt-validation")),
-            jwt_validation_config: Some(wire::JwtValidationActionConfig {
-                jwks_endpoint: Some(jwks_endpoint.clone()),
-                issuer: Some(issuer.clone()),
-                ..Default::default()
-            }),
-            ..wire::Action::default()
-        },
-        Action::FixedResponse { status, content_type, body } => wire::Action {
-            r#type: Some(String::from("fixed-response")),
-            fixed_response_config: Some(wire::FixedResponseActionConfig {
+/// Actions as the wire shows them.
+pub fn shown(actions: &[Action], orders: &[u32]) -> Vec<wire::Action> {
+    let order = |place: usize| orders.get(place).and_then(|order| i32::try_from(*order).ok());
+    actions
+        .iter()
+        .enumerate()
+        .map(|(place, action)| wire::Action { order: order(place), ..shown_one(action) })
+        .collect()
+}
+
+fn shown_one(action: &Action) -> wire::Action {
+    let (kind, shown) = match action {
+        Action::Forward { groups, stickiness_seconds } => ("forward", forward::shown(groups, *stickiness_seconds)),
+        Action::JwtValidation { jwks_endpoint, issuer, claims } => {
+            ("jwt-validation", jwt::shown(jwks_endpoint, issuer, claims))
+        }
+        Action::FixedResponse { status, content_type, body } => {
+            let config = wire::FixedResponseActionConfig {
                 message_body: Some(body.clone()).filter(|body| !body.is_empty()),
                 status_code: Some(status.to_string()),
                 content_type: Some(content_type.clone()),
-            }),
-            ..wire::Action::default()
-        },
-        Action::Redirect { status, protocol, host, port, path, query } => wire::Action {
-            r#type: Some(String::from("redirect")),
-            redirect_config: Some(wire::RedirectActionConfig {
+            };
+            ("fixed-response", wire::Action { fixed_response_config: Some(config), ..wire::Action::default() })
+        }
+        Action::Redirect { status, protocol, host, port, path, query } => {
+            let config = wire::RedirectActionConfig {
                 protocol: Some(protocol.clone()),
                 port: Some(port.clone()),
                 host: Some(host.clone()),
                 path: Some(path.clone()),
                 query: Some(query.clone()),
                 status_code: Some(format!("HTTP_{status}")),
-            }),
-            ..wire::Action::default()
-        },
-    }
+            };
+            ("redirect", wire::Action { redirect_config: Some(config), ..wire::Action::default() })
+        }
+    };
+    wire::Action { r#type: Some(String::from(kind)), ..shown }
 }

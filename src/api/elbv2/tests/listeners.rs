@@ -30,6 +30,14 @@ fn forwards_to_one_group_or_several_by_weight() {
     let several = act(json!({ "Type": "forward", "ForwardConfig": { "TargetGroups": groups } })).unwrap();
     assert_eq!(several["ForwardConfig"]["TargetGroups"], groups);
     assert!(several.get("TargetGroupArn").is_none());
+
+    // An order is shown as it was given.
+    let ordered = act(json!({ "Type": "forward", "TargetGroupArn": "ONE", "Order": 7 })).unwrap();
+    assert_eq!(ordered["Order"], 7);
+    let stickiness = json!({ "Enabled": true, "DurationSeconds": 604800 });
+    let config = json!({ "TargetGroups": groups, "TargetGroupStickinessConfig": stickiness });
+    let sticky = act(json!({ "Type": "forward", "ForwardConfig": config })).unwrap();
+    assert_eq!(sticky["ForwardConfig"], config);
 }
 
 #[test]
@@ -51,20 +59,22 @@ fn actions_that_cannot_be_are_refused() {
     let fixed = |status: &str, content_type: &str| json!({ "Type": "fixed-response", "FixedResponseConfig": { "StatusCode": status, "ContentType": content_type } });
     let redirect = |member: &str, value: &str| json!({ "Type": "redirect", "RedirectConfig": { "StatusCode": "HTTP_302", member: value } });
     let forward = |groups: Value| json!({ "Type": "forward", "ForwardConfig": { "TargetGroups": groups } });
-    let sticky = json!({ "TargetGroupStickinessConfig": { "Enabled": true, "DurationSeconds": 60 } });
+    let sticky = |config: Value| json!({ "Type": "forward", "TargetGroupArn": "ONE", "ForwardConfig": { "TargetGroupStickinessConfig": config } });
     let missing = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/x/0123456789abcdef";
     for (action, kind, message) in [
         (
             json!({ "Type": "authenticate-oidc" }),
             ErrorKind::UnsupportedFeature,
-            "The action type 'authenticate-oidc' is",
+            "validate tokens with 'jwt-validation' instead",
         ),
-        (json!({ "Type": "jwt-validation" }), ErrorKind::UnsupportedFeature, "The action type 'jwt-validation' is not"),
         (
-            json!({ "Type": "forward", "ForwardConfig": sticky }),
-            ErrorKind::UnsupportedFeature,
-            "TargetGroupStickinessConfig",
+            json!({ "Type": "jwt-validation" }),
+            ErrorKind::InvalidLoadBalancerAction,
+            "Actions of type 'jwt-validation' are supported only on HTTPS listeners",
         ),
+        (sticky(json!({ "Enabled": true })), ErrorKind::Validation, "duration must be specified"),
+        (sticky(json!({ "Enabled": true, "DurationSeconds": 0 })), ErrorKind::Validation, "between 1 and 604800"),
+        (sticky(json!({ "Enabled": true, "DurationSeconds": 604801 })), ErrorKind::Validation, "between 1 and 604800"),
         (json!({ "Type": "forward" }), ErrorKind::Validation, "A forward action must have a target group"),
         (json!({ "Type": "forward", "TargetGroupArn": missing }), ErrorKind::TargetGroupNotFound, "' not found"),
         (forward(json!([{ "TargetGroupArn": "ONE", "Weight": 1000 }])), ErrorKind::Validation, "between 0 and 999"),
@@ -79,6 +89,7 @@ fn actions_that_cannot_be_are_refused() {
         (redirect("Port", "0"), ErrorKind::Validation, "1-65535 or #{port}"),
         (redirect("Path", "x"), ErrorKind::Validation, "begins with '/'"),
         (redirect("Port", "80"), ErrorKind::InvalidLoadBalancerAction, "because it creates a loop."),
+        (redirect("Query", "again=1"), ErrorKind::InvalidLoadBalancerAction, "because it creates a loop."),
         (
             json!({ "Type": "forward", "TargetGroupArn": "ONE", "RedirectConfig": { "StatusCode": "HTTP_301" } }),
             ErrorKind::InvalidLoadBalancerAction,
