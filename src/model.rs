@@ -47,7 +47,7 @@ pub use secret::{Secret, SecretValue};
 pub use service::{Deployment, Service, ServiceEvent, ServiceStatus};
 pub use settings::Settings;
 pub use tag::Tag;
-pub use target::{Target, TargetHealth, TargetState};
+pub use target::{Target, TargetAnomaly, TargetHealth, TargetState};
 pub use task::{Container, DesiredStatus, Task, TaskStatus};
 pub use task_definition::{ContainerDefinition, DefinitionId, FamilyRecord, TaskDefinition};
 pub use timestamp::Timestamp;

@@ -28,6 +28,7 @@ mod seal;
 mod settings;
 mod spec;
 mod stats;
+mod sticky;
 mod target;
 #[cfg(test)]
 pub mod testing;
@@ -50,7 +51,7 @@ use crate::proxy::routes::Routes;
 pub use body::{empty, full};
 pub use client::{Client, TlsSession};
 pub use routes::{Entrance, is_balancer_host, split_port};
-pub use spec::{Endpoint, ListenerSpec, LoadBalancerSpec, RoutesSpec, TargetGroupSpec, TargetSpec};
+pub use spec::{Endpoint, ListenerSpec, LoadBalancerSpec, RoutesSpec, TargetGroupSpec, TargetSpec, Unusable};
 pub use stats::{GroupStats, TargetStats};
 pub use target::{Body, BoxError, LocalTarget, TargetError, TargetKey};
 

@@ -89,6 +89,7 @@ async fn scene(port: u16, endpoint: Option<Endpoint>) -> Scene {
         endpoint: endpoint.unwrap_or(waiting),
         check: None,
         draining: false,
+        unusable: None,
     };
     let mut spec = forwarding(vec![target]);
     spec.change_listener(|listener| listener.port = port);

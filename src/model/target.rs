@@ -15,6 +15,10 @@ pub enum TargetState {
     Unhealthy,
     Draining,
     Unused,
+    /// Nobody asks, because health checks are off; requests come all the same.
+    Unavailable,
+    /// Unhealthy, with connections that may go on for a while.
+    UnhealthyDraining,
 }
 
 impl TargetState {
@@ -25,6 +29,8 @@ impl TargetState {
             TargetState::Unhealthy => "unhealthy",
             TargetState::Draining => "draining",
             TargetState::Unused => "unused",
+            TargetState::Unavailable => "unavailable",
+            TargetState::UnhealthyDraining => "unhealthy.draining",
         }
     }
 }
@@ -50,6 +56,17 @@ pub struct Target {
     /// When it began to drain.
     pub draining_since: Option<Timestamp>,
     pub health: TargetHealth,
+    #[serde(default)]
+    pub anomaly: TargetAnomaly,
+}
+
+/// Whether a target fails more often than the others of its group: `AnomalyDetection` of `DescribeTargetHealth`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetAnomaly {
+    /// `Result`: `anomalous`, else `normal`.
+    pub is_anomalous: bool,
+    /// `MitigationInEffect`: it gets fewer requests than the others.
+    pub is_mitigated: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

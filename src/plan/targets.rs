@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::model::target::TargetTask;
 use crate::model::{
-    DesiredStatus, Service, ServiceStatus, Target, TargetGroup, TargetHealth, TargetState, Task, TaskId, TaskStatus,
+    DesiredStatus, Service, ServiceStatus, Target, TargetAnomaly, TargetGroup, TargetHealth, TargetState, Task, TaskId, TaskStatus,
     Timestamp,
 };
 use crate::plan::Plan;
@@ -133,6 +133,7 @@ fn wanted(observed: &Observed<'_>, now: Timestamp) -> BTreeMap<TargetName, Targe
                 registered_at: now,
                 draining_since: None,
                 health: initial(),
+                anomaly: TargetAnomaly::default(),
             };
             wanted.insert(TargetName::of(&target), target);
         }
@@ -222,14 +223,14 @@ pub fn health_of_tasks(
         let Some(of) = &target.task else { continue };
         let entry = health.entry(of.task).or_insert(TaskHealth::Initial);
         match target.health.state {
-            TargetState::Unhealthy => {
+            TargetState::Unhealthy | TargetState::UnhealthyDraining => {
                 *entry = TaskHealth::Unhealthy {
                     target_group_arn: String::from(*arns.get(target.group.as_str()).unwrap_or(&target.group.as_str())),
                     port: target.port,
                     reason: target.health.description.clone().unwrap_or_else(|| String::from("Health checks failed")),
                 };
             }
-            TargetState::Healthy | TargetState::Unused => {
+            TargetState::Healthy | TargetState::Unused | TargetState::Unavailable => {
                 let count = passed.entry(of.task).or_default();
                 *count += 1;
                 if *count >= needed && *entry == TaskHealth::Initial {

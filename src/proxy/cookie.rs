@@ -31,11 +31,27 @@ pub fn set_pair(headers: &mut HeaderMap, name: &str, value: &str, now: SystemTim
     let expires = date(now + KEPT);
     let plain = format!("{name}={value}; Expires={expires}; Path=/");
     let cors = format!("{name}CORS={value}; Expires={expires}; Path=/; SameSite=None; Secure");
-    for line in [plain, cors] {
-        if let Ok(line) = HeaderValue::from_str(&line) {
-            headers.append(SET_COOKIE, line);
-        }
+    append(headers, &plain);
+    append(headers, &cors);
+}
+
+/// Sets one cookie alone.
+pub fn set(headers: &mut HeaderMap, name: &str, value: &str, now: SystemTime) {
+    append(headers, &format!("{name}={value}; Expires={}; Path=/", date(now + KEPT)));
+}
+
+fn append(headers: &mut HeaderMap, line: &str) {
+    if let Ok(line) = HeaderValue::from_str(line) {
+        headers.append(SET_COOKIE, line);
     }
+}
+
+/// Whether a response sets the cookie of this name.
+pub fn sets(headers: &HeaderMap, name: &str) -> bool {
+    headers.get_all(SET_COOKIE).iter().any(|line| {
+        let key = line.to_str().ok().and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
+        key == Some(name)
+    })
 }
 
 /// As HTTP writes dates: `Thu, 09 Mar 2023 15:08:01 GMT`.

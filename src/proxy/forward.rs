@@ -21,6 +21,7 @@ use crate::proxy::routes::{Entrance, Route};
 use crate::proxy::rules::Facts;
 use crate::proxy::settings::ProtocolVersion;
 use crate::proxy::spec::Endpoint;
+use crate::proxy::sticky::Session;
 use crate::proxy::target::{Body, BoxError, InFlight, Target, TargetError};
 use crate::proxy::upgrade::{self, Upgrade};
 
@@ -148,6 +149,10 @@ where
     if group.members.load().settings.protocol_version != ProtocolVersion::Http1 && parts.version < Version::HTTP_2 {
         return Err(ForwardError::ProtocolVersion);
     }
+    let seal = &route.balancer.seal;
+    let now = SystemTime::now();
+    let session = Session::of(group, &parts.headers, seal, now);
+    let mark = session.as_ref().and_then(|session| session.mark);
     parts.extensions.clear();
     headers::to_target(&mut parts, route, client, upgrade.as_ref().map(Upgrade::protocol));
     let idle = route.balancer.settings.idle_timeout;
@@ -155,7 +160,7 @@ where
     let mut tried: Vec<u64> = Vec::new();
     let mut failure = ForwardError::NoTarget;
     while tried.len() < ATTEMPTS_MAX {
-        let Some((target, in_flight)) = group.enter(&tried) else { break };
+        let Some((target, in_flight)) = group.enter(mark, &tried) else { break };
         exchange.sent(&target);
         let mut attempt = Request::from_parts(parts.clone(), lender.lend());
         let sent = lender.within_idle(idle, send(&target, &mut attempt, upgrade.is_some())).await;
@@ -163,6 +168,9 @@ where
             Ok(mut response) => {
                 in_flight.answered(response.status());
                 exchange.answered(response.status());
+                if let Some(session) = &session {
+                    session.remember(&target.state, response.headers_mut(), seal, now);
+                }
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     let client = upgrade.take().ok_or(ForwardError::Target(unasked_switch()))?;
                     return Ok(Answer::Switched(upgrade::join(client, response, in_flight, idle)));

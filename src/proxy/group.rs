@@ -1,23 +1,29 @@
 //! A target group: whose turn it is.
 //!
-//! The rotation remembers the target that was last chosen, not a count: its successor is the next in the order of
-//! registration, whatever came or went meanwhile. So it stays strict when targets change, over one kept-alive
-//! connection, and among concurrent requests, each of which moves the mark with one compare-and-swap.
+//! Kept from one snapshot of the routes to the next are the place of the rotation and what is counted; the settings and
+//! the targets are replaced as a whole, in one piece, so a request sees one moment of them and takes no lock.
 
+mod choice;
+
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
 use crate::model::{Arn, TargetGroup, TargetState};
-use crate::proxy::settings::{Algorithm, GroupSettings};
-use crate::proxy::target::{InFlight, Target};
+use crate::proxy::settings::GroupSettings;
+use crate::proxy::target::{Mark, Target};
+
+pub use choice::scatter;
 
 /// Kept from one snapshot of the routes to the next; only `members` changes.
 pub struct Group {
     pub arn: Arn,
     pub members: ArcSwap<Members>,
-    /// The ordinal of the target that was chosen last; ordinals begin at 1.
+    /// The ordinal of the target that was chosen last, where they take turns; ordinals begin at 1. Where targets are drawn
+    /// it counts the draws.
     turn: AtomicU64,
     pub counts: GroupCounts,
 }
@@ -40,6 +46,8 @@ pub struct Members {
     pub all: Vec<Arc<Target>>,
     /// Those that get requests, in the same order.
     serving: Vec<Arc<Target>>,
+    /// Of those in `serving`, where clients stay with their target.
+    by_mark: HashMap<Mark, usize>,
 }
 
 impl Members {
@@ -49,76 +57,52 @@ impl Members {
         is_used: bool,
         all: Vec<Arc<Target>>,
     ) -> Members {
-        let serving = serving(&all);
-        Members { record, settings, is_used, all, serving }
+        let serving = serving(&all, &settings);
+        let by_mark = match settings.stickiness {
+            Some(_) => serving.iter().enumerate().map(|(at, target)| (target.state.mark, at)).collect(),
+            None => HashMap::new(),
+        };
+        Members { record, settings, is_used, all, serving, by_mark }
     }
 
     /// The same targets, sorted anew by what is known of their health.
     pub fn refreshed(&self) -> Members {
         Members::new(Arc::clone(&self.record), Arc::clone(&self.settings), self.is_used, self.all.clone())
     }
+
+    /// Whether another target than this takes its full share: only then one that becomes healthy can begin slowly. The
+    /// first targets of a group have nobody to leave requests to.
+    pub fn has_full_share(&self, beside: &Target, now: Instant) -> bool {
+        let Some(duration) = self.settings.slow_start else { return false };
+        let mut others = self.healthy().filter(|other| other.state.ordinal != beside.state.ordinal);
+        others.any(|other| other.state.slow_share(duration, now).is_none())
+    }
+
+    /// Healthy targets that do not drain.
+    pub fn healthy(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.all.iter().filter(|target| !target.state.is_draining() && target.state.health() == TargetState::Healthy)
+    }
 }
 
-/// The healthy targets; while there is none, all that do not drain. ELB fails open in the same way: a wrong health
-/// check must not take a whole service away. Targets still in `initial` count as not healthy, there as here.
-fn serving(all: &[Arc<Target>]) -> Vec<Arc<Target>> {
-    let open = || all.iter().filter(|target| !target.state.is_draining());
-    let healthy: Vec<_> = open().filter(|target| target.state.health() == TargetState::Healthy).cloned().collect();
-    if healthy.is_empty() { open().cloned().collect() } else { healthy }
+/// The healthy targets; while there are fewer than the group's minimum, all that do not drain. ELB fails open in the same
+/// way: a wrong health check must not take a whole service away. Targets still in `initial` count as not healthy, there as
+/// here.
+fn serving(all: &[Arc<Target>], settings: &GroupSettings) -> Vec<Arc<Target>> {
+    let open: Vec<&Arc<Target>> = all.iter().filter(|target| !target.state.is_draining()).collect();
+    let is_healthy = |target: &&&Arc<Target>| target.state.health() == TargetState::Healthy;
+    let healthy = open.iter().filter(is_healthy).count();
+    if settings.minimum_healthy.is_met(healthy, open.len()) {
+        open.iter().filter(is_healthy).map(|target| Arc::clone(target)).collect()
+    } else {
+        open.into_iter().cloned().collect()
+    }
 }
 
 impl Group {
     pub fn new(arn: Arn, members: Members) -> Group {
         Group { arn, members: ArcSwap::from_pointee(members), turn: AtomicU64::new(0), counts: GroupCounts::default() }
     }
-
-    /// The next target, with the request counted in. `tried` are the ordinals of those that already failed it.
-    pub fn enter(&self, tried: &[u64]) -> Option<(Arc<Target>, InFlight)> {
-        loop {
-            let members = self.members.load();
-            let target = self.choose(&members, tried)?;
-            // If it began to drain just now, the next turn passes it over; so this ends.
-            if let Some(entered) = target.state.enter() {
-                return Some((target, entered));
-            }
-        }
-    }
-
-    fn choose(&self, members: &Members, tried: &[u64]) -> Option<Arc<Target>> {
-        let serving = &members.serving;
-        let mut last = self.turn.load(Ordering::Acquire);
-        loop {
-            let after = serving.partition_point(|target| target.state.ordinal <= last);
-            let in_turn = serving[after..].iter().chain(&serving[..after]);
-            let mut open =
-                in_turn.filter(|target| !tried.contains(&target.state.ordinal) && !target.state.is_draining());
-            let chosen = match members.settings.algorithm {
-                Algorithm::RoundRobin => open.next()?,
-                // Among equals the one whose turn it is.
-                Algorithm::LeastOutstandingRequests => open.min_by_key(|target| target.state.in_flight())?,
-                Algorithm::WeightedRandom => {
-                    let open: Vec<_> = open.collect();
-                    let index = scatter(last) % u64::try_from(open.len()).ok().filter(|count| *count > 0)?;
-                    open[usize::try_from(index).ok()?]
-                }
-            };
-            let mark = match members.settings.algorithm {
-                // Here the mark is only a count, the seed of the next choice.
-                Algorithm::WeightedRandom => last.wrapping_add(1),
-                Algorithm::RoundRobin | Algorithm::LeastOutstandingRequests => chosen.state.ordinal,
-            };
-            match self.turn.compare_exchange_weak(last, mark, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Some(Arc::clone(chosen)),
-                Err(newer) => last = newer,
-            }
-        }
-    }
 }
 
-/// SplitMix64: turns a count into bits that look random. Nothing depends on their being unpredictable.
-pub fn scatter(count: u64) -> u64 {
-    let mut bits = count.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
-}
+#[cfg(test)]
+mod tests;

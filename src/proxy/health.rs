@@ -231,8 +231,11 @@ impl Shared {
     fn set_health(&self, group: &Group, target: &Target, state: TargetState) {
         // Publications and changes of health both replace the members: one at a time.
         let _registry = self.registry.lock();
+        let members = group.members.load();
+        let now = Instant::now();
+        target.state.set_slow((state == TargetState::Healthy && members.has_full_share(target, now)).then_some(now));
         target.state.set_health(state);
-        group.members.store(Arc::new(group.members.load().refreshed()));
+        group.members.store(Arc::new(members.refreshed()));
     }
 }
 

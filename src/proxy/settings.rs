@@ -2,6 +2,7 @@
 //! and kept as long as the record is the same.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::model::load_balancer::HealthCheck;
@@ -58,21 +59,67 @@ pub enum ProtocolVersion {
     Grpc,
 }
 
+/// How a client stays with the target that it got first: `stickiness.*`. The duration is that of the load balancer's own
+/// cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stickiness {
+    /// From the first response on.
+    BalancerCookie { duration: Duration },
+    /// From the response on in which the target sets its cookie `name`, and as long as the client sends that.
+    ApplicationCookie { name: String, duration: Duration },
+}
+
+/// `target_group_health.unhealthy_state_routing.minimum_healthy_targets`: with fewer healthy targets than that, all get
+/// requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MinimumHealthy {
+    pub count: usize,
+    pub percentage: Option<usize>,
+}
+
+impl MinimumHealthy {
+    pub fn is_met(self, healthy: usize, registered: usize) -> bool {
+        let of_all = |percentage| healthy * 100 >= registered * percentage;
+        healthy >= self.count && self.percentage.is_none_or(of_all)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupSettings {
     pub algorithm: Algorithm,
+    /// `load_balancing.algorithm.anomaly_mitigation`, which only the weighted random algorithm has.
+    pub mitigates_anomalies: bool,
+    /// `slow_start.duration_seconds`, which only the round robin algorithm has.
+    pub slow_start: Option<Duration>,
+    pub stickiness: Option<Stickiness>,
+    pub minimum_healthy: MinimumHealthy,
     pub protocol_version: ProtocolVersion,
     pub health_check: HealthCheck,
+    /// Of the health check, or of the tag `coracle.health.interval-ms`.
+    pub check_interval: Duration,
+    /// Of the health check; where the tag sets the interval, bounded by that.
+    pub check_timeout: Duration,
 }
 
 impl GroupSettings {
     pub fn of(record: &TargetGroup) -> GroupSettings {
         let set = &record.attributes;
+        let algorithm = match attribute(set, "load_balancing.algorithm.type") {
+            Some("least_outstanding_requests") => Algorithm::LeastOutstandingRequests,
+            Some("weighted_random") => Algorithm::WeightedRandom,
+            _ => Algorithm::RoundRobin,
+        };
+        let slow_start = seconds(set, "slow_start.duration_seconds").filter(|_| algorithm == Algorithm::RoundRobin);
+        let (check_interval, check_timeout) = pace(record);
         GroupSettings {
-            algorithm: match attribute(set, "load_balancing.algorithm.type") {
-                Some("least_outstanding_requests") => Algorithm::LeastOutstandingRequests,
-                Some("weighted_random") => Algorithm::WeightedRandom,
-                _ => Algorithm::RoundRobin,
+            algorithm,
+            mitigates_anomalies: algorithm == Algorithm::WeightedRandom
+                && attribute(set, "load_balancing.algorithm.anomaly_mitigation") == Some("on"),
+            slow_start,
+            stickiness: stickiness(set),
+            minimum_healthy: MinimumHealthy {
+                count: number(set, &format!("{MINIMUM_HEALTHY}.count")).unwrap_or(1),
+                percentage: number(set, &format!("{MINIMUM_HEALTHY}.percentage")),
             },
             protocol_version: match record.protocol_version.as_str() {
                 "HTTP2" => ProtocolVersion::Http2,
@@ -80,8 +127,63 @@ impl GroupSettings {
                 _ => ProtocolVersion::Http1,
             },
             health_check: record.health_check.clone(),
+            check_interval,
+            check_timeout,
         }
     }
+}
+
+const MINIMUM_HEALTHY: &str = "target_group_health.unhealthy_state_routing.minimum_healthy_targets";
+/// What `stickiness.*.duration_seconds` are by default: a day.
+const STICKINESS_DURATION: Duration = Duration::from_secs(86_400);
+/// A tag of a target group: the interval of its health checks in milliseconds.
+pub const CHECK_INTERVAL_TAG: &str = "coracle.health.interval-ms";
+/// What the tag may say. More often than the lower bound a check says nothing new, and the upper one is ELB's greatest
+/// interval.
+const CHECK_INTERVAL_MS: RangeInclusive<u64> = 10..=300_000;
+/// The time-out is at most the interval, but not so short that a busy machine makes targets look dead.
+const CHECK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+
+fn stickiness(set: &BTreeMap<String, String>) -> Option<Stickiness> {
+    if attribute(set, "stickiness.enabled") != Some("true") {
+        return None;
+    }
+    let duration = |name| seconds(set, name).unwrap_or(STICKINESS_DURATION);
+    match attribute(set, "stickiness.type") {
+        Some("app_cookie") => Some(Stickiness::ApplicationCookie {
+            name: attribute(set, "stickiness.app_cookie.cookie_name").filter(|name| !name.is_empty())?.to_owned(),
+            duration: duration("stickiness.app_cookie.duration_seconds"),
+        }),
+        // `source_ip` is of network load balancers, which have no cookies.
+        Some("lb_cookie") | None => {
+            Some(Stickiness::BalancerCookie { duration: duration("stickiness.lb_cookie.duration_seconds") })
+        }
+        Some(_) => None,
+    }
+}
+
+/// Interval and time-out of the health checks. A tag that is no number within its bounds says nothing.
+fn pace(record: &TargetGroup) -> (Duration, Duration) {
+    let check = &record.health_check;
+    let timeout = Duration::from_secs(u64::from(check.timeout_seconds.max(1)));
+    let tag = record.tags.iter().find(|tag| tag.key == CHECK_INTERVAL_TAG);
+    let milliseconds = tag.and_then(|tag| tag.value.as_deref()?.trim().parse().ok());
+    match milliseconds.filter(|milliseconds| CHECK_INTERVAL_MS.contains(milliseconds)) {
+        Some(milliseconds) => {
+            let interval = Duration::from_millis(milliseconds);
+            (interval, timeout.min(interval.max(CHECK_TIMEOUT_MIN)))
+        }
+        None => (Duration::from_secs(u64::from(check.interval_seconds.max(1))), timeout),
+    }
+}
+
+/// A time that is not 0, which means off.
+fn seconds(set: &BTreeMap<String, String>, name: &str) -> Option<Duration> {
+    attribute(set, name)?.parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
+}
+
+fn number(set: &BTreeMap<String, String>, name: &str) -> Option<usize> {
+    attribute(set, name)?.parse().ok()
 }
 
 fn attribute<'a>(set: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {

@@ -36,6 +36,8 @@ pub struct ListenerSpec {
 pub struct TargetGroupSpec {
     pub record: Arc<TargetGroup>,
     pub targets: Vec<TargetSpec>,
+    /// A request that finds no target is worth waiting for: a service will start its first task for it.
+    pub scales_from_zero: bool,
 }
 
 /// One registered target. Within its group it is known by address, port and task: the same three are the same target,
@@ -51,6 +53,17 @@ pub struct TargetSpec {
     pub check: Option<Endpoint>,
     /// It gets no new requests, and is reported as drained once it has none in flight.
     pub draining: bool,
+    /// Why it can get no requests, and no checks either, however its checks would go.
+    pub unusable: Option<Unusable>,
+}
+
+/// A target that is registered, and cannot be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// What was behind it has stopped.
+    Stopped,
+    /// It is a load balancer's own address: requests would go round in a circle.
+    ReservedAddress,
 }
 
 /// How a target is reached.

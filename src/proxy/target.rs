@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use crate::model::{Arn, TargetState, TaskId};
 use crate::proxy::connect::Pool;
 use crate::proxy::spec::Endpoint;
+use crate::proxy::sticky;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of every request to, and response from, a target.
@@ -61,6 +62,12 @@ pub struct TargetKey {
     pub task: Option<TaskId>,
 }
 
+/// What a client's cookie remembers a target by: it says nothing of the target to who does not know its group's key.
+pub type Mark = [u8; 16];
+
+/// The weight of a target that nothing is held against.
+pub const WEIGHT_FULL: usize = 1000;
+
 /// A target within one snapshot.
 pub struct Target {
     pub state: Arc<TargetStanding>,
@@ -75,9 +82,17 @@ pub struct TargetStanding {
     pub key: TargetKey,
     /// Its place in the rotation: given when it was first seen in its group, never given again.
     pub ordinal: u64,
+    pub mark: Mark,
     health: AtomicU8,
     draining: AtomicBool,
     in_flight: AtomicUsize,
+    /// Since when it is in its slow start: milliseconds after `made_at`, plus one; 0 while it is not.
+    slow_since: AtomicU64,
+    /// What is left of the turns that it let go by, in thousandths of a turn.
+    slow_credit: AtomicI64,
+    made_at: tokio::time::Instant,
+    /// Of `WEIGHT_FULL`: lower while its errors are anomalous.
+    weight: AtomicUsize,
     /// Wakes the health loop when the last request of a draining target ends.
     idle: Arc<Notify>,
     pub counts: TargetCounts,
@@ -98,11 +113,16 @@ pub struct TargetCounts {
 impl TargetStanding {
     pub fn new(key: TargetKey, ordinal: u64, idle: Arc<Notify>) -> TargetStanding {
         TargetStanding {
+            mark: sticky::mark(&key),
             key,
             ordinal,
             health: AtomicU8::new(TargetState::Initial as u8),
             draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            slow_since: AtomicU64::new(0),
+            slow_credit: AtomicI64::new(0),
+            made_at: tokio::time::Instant::now(),
+            weight: AtomicUsize::new(WEIGHT_FULL),
             idle,
             counts: TargetCounts::default(),
         }
@@ -119,6 +139,41 @@ impl TargetStanding {
 
     pub fn set_health(&self, state: TargetState) {
         self.health.store(state as u8, Ordering::Release);
+    }
+
+    /// It begins its slow start, or ends it.
+    pub fn set_slow(&self, since: Option<tokio::time::Instant>) {
+        let since = since.map_or(0, |since| milliseconds(since - self.made_at) + 1);
+        self.slow_credit.store(0, Ordering::Relaxed);
+        self.slow_since.store(since, Ordering::Relaxed);
+    }
+
+    /// What it takes of a full share, in thousandths, while it is in its slow start: as much of it as of the time is over.
+    pub fn slow_share(&self, duration: Duration, now: tokio::time::Instant) -> Option<i64> {
+        let since = self.slow_since.load(Ordering::Relaxed).checked_sub(1)?;
+        let elapsed = milliseconds(now - self.made_at).saturating_sub(since);
+        let duration = milliseconds(duration).max(1);
+        let share = u128::from(elapsed) * u128::from(SHARE_FULL.unsigned_abs()) / u128::from(duration);
+        (elapsed < duration).then(|| i64::try_from(share).unwrap_or(SHARE_FULL))
+    }
+
+    /// Whether it takes the turn that has come to it, or lets it go by.
+    pub fn takes_turn(&self, duration: Duration, now: tokio::time::Instant) -> bool {
+        let Some(share) = self.slow_share(duration, now) else { return true };
+        let credit = self.slow_credit.fetch_add(share, Ordering::Relaxed) + share;
+        if credit < SHARE_FULL {
+            return false;
+        }
+        self.slow_credit.fetch_sub(SHARE_FULL, Ordering::Relaxed);
+        true
+    }
+
+    pub fn weight(&self) -> usize {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    pub fn set_weight(&self, weight: usize) {
+        self.weight.store(weight, Ordering::Relaxed);
     }
 
     pub fn is_draining(&self) -> bool {
@@ -174,6 +229,13 @@ impl Drop for InFlight {
             self.target.idle.notify_one();
         }
     }
+}
+
+/// Of the turns of a target in its slow start.
+const SHARE_FULL: i64 = 1000;
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -30,6 +30,7 @@ fn target(number: u8, endpoint: Endpoint) -> TargetSpec {
         endpoint,
         check: None,
         draining: false,
+        unusable: None,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::api::elbv2::{network, not_yet, reference};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
 use crate::model::container_instance::ec2_instance_id;
-use crate::model::{Target, TargetGroup, TargetHealth, TargetState};
+use crate::model::{Target, TargetAnomaly, TargetGroup, TargetHealth, TargetState};
 use crate::store::{Key, Prefix, View};
 
 /// Targets that clients may register in one group. AWS allows 1000; with this many, the group and all of them can be deleted
@@ -51,6 +51,7 @@ pub fn register(
             registered_at: cx.now,
             draining_since: None,
             health: health(TargetState::Initial, "Elb.RegistrationInProgress", "Target registration is in progress"),
+            anomaly: TargetAnomaly::default(),
         });
     }
     Ok(wire::RegisterTargetsOutput::default())
@@ -102,7 +103,8 @@ pub fn describe_health(
     };
     let descriptions = places.into_iter().map(|(address, port)| {
         let target = registered.iter().find(|target| (target.address, target.port) == (address, port));
-        describe(cx, &group, (address, port), state(target.map(|target| &**target), is_used), anomalies)
+        let anomaly = anomalies.then(|| target.map(|target| target.anomaly).unwrap_or_default());
+        describe(cx, &group, (address, port), state(target.map(|target| &**target), is_used), anomaly)
     });
     Ok(wire::DescribeTargetHealthOutput { target_health_descriptions: Some(descriptions.collect()) })
 }
@@ -134,7 +136,7 @@ fn describe(
     group: &TargetGroup,
     (address, port): (Ipv4Addr, u16),
     health: TargetHealth,
-    anomalies: bool,
+    anomaly: Option<TargetAnomaly>,
 ) -> wire::TargetHealthDescription {
     let is_instance = group.target_type == "instance";
     let id = match address {
@@ -158,10 +160,9 @@ fn describe(
             reason: health.reason,
             description: health.description,
         }),
-        // Nothing here takes a target for an anomaly, so none is one.
-        anomaly_detection: anomalies.then(|| wire::AnomalyDetection {
-            result: Some(String::from("normal")),
-            mitigation_in_effect: Some(String::from("no")),
+        anomaly_detection: anomaly.map(|anomaly| wire::AnomalyDetection {
+            result: Some(String::from(if anomaly.is_anomalous { "anomalous" } else { "normal" })),
+            mitigation_in_effect: Some(String::from(if anomaly.is_mitigated { "yes" } else { "no" })),
         }),
         administrative_override: None,
     }

@@ -94,9 +94,10 @@ impl Routes {
                 endpoint: endpoint(target.port),
                 check: check.map(endpoint),
                 draining: target.draining_since.is_some(),
+                unusable: None,
             }
         });
-        TargetGroupSpec { record: Arc::clone(group), targets: targets.collect() }
+        TargetGroupSpec { record: Arc::clone(group), targets: targets.collect(), scales_from_zero: false }
     }
 
     /// How a port of a target is reached.

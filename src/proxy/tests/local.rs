@@ -84,7 +84,7 @@ async fn weights_split_between_groups() {
     let mut spec = forwarding(vec![target(1, named("a"))]);
     let record = Arc::new(target_group("other"));
     let other = record.arn();
-    spec.target_groups.push(TargetGroupSpec { record, targets: vec![target(2, named("b"))] });
+    spec.target_groups.push(TargetGroupSpec { record, targets: vec![target(2, named("b"))], scales_from_zero: false });
     let groups = vec![(group_arn().to_string(), 3), (other.to_string(), 1)];
     spec.change_listener(|listener| listener.default_actions = vec![Action::forward(groups)]);
     publish_healthy(&proxy, &spec, 2).await;

@@ -121,6 +121,7 @@ pub fn target_of(task: u128, port: u16) -> Target {
         task: Some(TargetTask { cluster: default(), task: TaskId(task), container: String::from("web") }),
         registered_at: Timestamp(0),
         draining_since: None,
+        anomaly: Default::default(),
         health: TargetHealth { state: TargetState::Initial, reason: None, description: None },
     }
 }

@@ -55,18 +55,19 @@ pub const TARGET_GROUP: Table = Table { subject: "Target group", rows: &[
     honoured("deregistration_delay.timeout_seconds", "300", Form::Number(0, 3600)),
     no_effect("load_balancing.algorithm.anomaly_mitigation", "off", Form::OneOf(&["on", "off"])),
     honoured("load_balancing.algorithm.type", "round_robin", Form::OneOf(&["round_robin", "least_outstanding_requests", "weighted_random"])),
-    no_effect("load_balancing.cross_zone.enabled", "use_load_balancer_configuration", Form::OneOf(&["true", "false", "use_load_balancer_configuration"])),
+    // There is one zone, in which all values come to the same; it is honoured once there are more.
+    honoured("load_balancing.cross_zone.enabled", "use_load_balancer_configuration", Form::OneOf(&["true", "false", "use_load_balancer_configuration"])),
     // 0 is off, and what is on is at least 30; see `target_group::modify_attributes`.
-    no_effect("slow_start.duration_seconds", "0", Form::Number(0, 900)),
-    no_effect("stickiness.app_cookie.cookie_name", "", Form::Text(256)),
-    no_effect("stickiness.app_cookie.duration_seconds", DAY_SECONDS, Form::Number(1, WEEK_SECONDS)),
-    no_effect("stickiness.enabled", "false", Form::Boolean),
-    no_effect("stickiness.lb_cookie.duration_seconds", DAY_SECONDS, Form::Number(1, WEEK_SECONDS)),
-    no_effect("stickiness.type", "lb_cookie", Form::OneOf(&["lb_cookie", "app_cookie"])),
+    honoured("slow_start.duration_seconds", "0", Form::Number(0, 900)),
+    honoured("stickiness.app_cookie.cookie_name", "", Form::Text(256)),
+    honoured("stickiness.app_cookie.duration_seconds", DAY_SECONDS, Form::Number(1, WEEK_SECONDS)),
+    honoured("stickiness.enabled", "false", Form::Boolean),
+    honoured("stickiness.lb_cookie.duration_seconds", DAY_SECONDS, Form::Number(1, WEEK_SECONDS)),
+    honoured("stickiness.type", "lb_cookie", Form::OneOf(&["lb_cookie", "app_cookie"])),
     no_effect("target_group_health.dns_failover.minimum_healthy_targets.count", "1", Form::NumberOr(1, TARGETS_MAX, "off")),
     no_effect("target_group_health.dns_failover.minimum_healthy_targets.percentage", "off", Form::NumberOr(1, 100, "off")),
-    no_effect("target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1", Form::Number(1, TARGETS_MAX)),
-    no_effect("target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off", Form::NumberOr(1, 100, "off")),
+    honoured("target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1", Form::Number(1, TARGETS_MAX)),
+    honoured("target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off", Form::NumberOr(1, 100, "off")),
 ] };
 
 #[rustfmt::skip] // A table: one row a line.

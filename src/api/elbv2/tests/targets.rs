@@ -156,6 +156,7 @@ fn clients_register_a_bounded_number() {
             task: Some(TargetTask { cluster: "default".parse().unwrap(), task: TaskId(1), container: "web".into() }),
             registered_at: api.cx.now,
             draining_since: None,
+            anomaly: Default::default(),
             health: TargetHealth { state: TargetState::Healthy, reason: None, description: None },
         });
     }
