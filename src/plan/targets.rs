@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::model::target::TargetTask;
 use crate::model::{
-    DesiredStatus, Service, ServiceStatus, Target, TargetAnomaly, TargetGroup, TargetHealth, TargetState, Task, TaskId, TaskStatus,
-    Timestamp,
+    DesiredStatus, Service, ServiceStatus, Target, TargetAnomaly, TargetGroup, TargetHealth, TargetState, Task, TaskId,
+    TaskStatus, Timestamp,
 };
 use crate::plan::Plan;
 use crate::plan::service::{TaskHealth, events};

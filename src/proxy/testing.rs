@@ -123,7 +123,11 @@ pub fn forwarding(targets: Vec<TargetSpec>) -> RoutesSpec {
     let forward = Action::forward(vec![(group_arn().to_string(), 1)]);
     RoutesSpec {
         load_balancers: vec![balancer("web", vec![listening(listener(80, vec![forward]))])],
-        target_groups: vec![TargetGroupSpec { record: Arc::new(target_group("web")), targets, scales_from_zero: false }],
+        target_groups: vec![TargetGroupSpec {
+            record: Arc::new(target_group("web")),
+            targets,
+            scales_from_zero: false,
+        }],
     }
 }
 

@@ -33,7 +33,9 @@ impl Group {
         }
         loop {
             let target = match members.settings.algorithm {
-                Algorithm::RoundRobin => self.take_turn(&members, tried, RoundRobin::new(members.settings.slow_start))?,
+                Algorithm::RoundRobin => {
+                    self.take_turn(&members, tried, RoundRobin::new(members.settings.slow_start))?
+                }
                 Algorithm::LeastOutstandingRequests => self.take_turn(&members, tried, LeastOutstanding)?,
                 Algorithm::WeightedRandom => self.draw(&members, tried)?,
             };
