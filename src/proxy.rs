@@ -9,6 +9,7 @@
 //! - Nothing is dropped by a deployment: a draining target keeps what it has; a request that meets a target which was just
 //!   stopped, before the guest saw a byte of it, goes to another.
 
+mod access_log;
 mod action;
 mod answer;
 mod balancer;
@@ -21,6 +22,7 @@ mod forward;
 mod group;
 mod headers;
 mod health;
+mod observers;
 mod publish;
 mod routes;
 mod rules;
@@ -45,14 +47,16 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::model::{Arn, TargetHealth};
+use crate::proxy::observers::Observers;
 use crate::proxy::publish::Registry;
 use crate::proxy::routes::Routes;
 
 pub use body::{empty, full};
 pub use client::{Client, TlsSession};
+pub use observers::ObserverConfig;
 pub use routes::{Entrance, is_balancer_host, split_port};
 pub use spec::{Endpoint, ListenerSpec, LoadBalancerSpec, RoutesSpec, TargetGroupSpec, TargetSpec, Unusable};
-pub use stats::{GroupStats, TargetStats};
+pub use stats::{BalancerStats, CodeStats, GroupStats, LatencyStats, OwnCodeStats, TargetStats};
 pub use target::{Body, BoxError, LocalTarget, TargetError, TargetKey};
 
 /// Reports that may wait for the control plane. A pass of it takes them all, so this many in one pass is far more than
@@ -93,6 +97,7 @@ pub struct Proxy {
 struct Shared {
     routes: ArcSwap<Routes>,
     registry: Mutex<Registry>,
+    observers: Arc<Observers>,
     /// Wakes the health loop: targets changed, or a draining one has become idle. It carries no data.
     changed: Arc<Notify>,
     wanted: watch::Sender<Vec<WantedListener>>,
@@ -102,10 +107,16 @@ struct Shared {
 impl Proxy {
     /// The health checks run on `control`, away from the threads of the data path.
     pub fn new(control: &tokio::runtime::Handle) -> Arc<Proxy> {
+        Proxy::observed(control, &ObserverConfig::default())
+    }
+
+    /// One that tells of its requests where `observers` says.
+    pub fn observed(control: &tokio::runtime::Handle, observers: &ObserverConfig) -> Arc<Proxy> {
         let (report, reports) = mpsc::channel(REPORTS_WAITING_MAX);
         let shared = Arc::new(Shared {
             routes: ArcSwap::from_pointee(Routes::default()),
             registry: Mutex::new(Registry::default()),
+            observers: Arc::new(Observers::start(observers)),
             changed: Arc::new(Notify::new()),
             wanted: watch::Sender::new(Vec::new()),
             bound: watch::Sender::new(BTreeMap::new()),
@@ -121,8 +132,23 @@ impl Proxy {
 
     /// What was counted so far, per target group and target.
     pub fn stats(&self) -> Vec<GroupStats> {
-        let groups: Vec<_> = self.shared.registry.lock().groups.values().cloned().collect();
-        groups.iter().map(|group| GroupStats::of(group)).collect()
+        self.shared.group_stats()
+    }
+
+    /// What was counted so far, per load balancer.
+    pub fn balancer_stats(&self) -> Vec<BalancerStats> {
+        self.shared.balancer_stats()
+    }
+
+    /// Lines of access logs that were not written.
+    pub fn log_lines_lost(&self) -> u64 {
+        self.shared.observers.logs.as_ref().map_or(0, |logs| logs.lost())
+    }
+
+    /// Writes what is known of requests and not written yet. Call it when no request comes any more; it may take as long as
+    /// the disk does.
+    pub fn close_observers(&self) {
+        self.shared.observers.close();
     }
 
     /// What changed at targets, in order. They have one reader: the loop of targets in `control`.

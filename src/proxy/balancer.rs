@@ -1,14 +1,13 @@
 //! A load balancer: its settings, and what is counted of it from one snapshot to the next.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-use http::StatusCode;
+use std::sync::atomic::AtomicU64;
 
 use crate::model::LoadBalancer;
+use crate::proxy::access_log::{LogKind, LogPlace};
 use crate::proxy::seal::Seal;
 use crate::proxy::settings::BalancerSettings;
+use crate::proxy::stats::{Codes, Latency, LogBudget, OwnCodes};
 
 /// A load balancer within one snapshot.
 pub struct Balancer {
@@ -16,12 +15,43 @@ pub struct Balancer {
     pub settings: BalancerSettings,
     /// For the cookies of sticky clients.
     pub seal: Seal,
+    /// Where its access log goes, if it has one.
+    pub access_log: Option<Arc<LogPlace>>,
     pub counts: Arc<BalancerCounts>,
+    /// How often its errors may be logged.
+    pub errors: Arc<LogBudget>,
 }
 
+/// Named after CloudWatch's metrics in the text of `stats`.
 #[derive(Default)]
 pub struct BalancerCounts {
-    pub requests: AtomicU64,
+    /// Requests that came; those in flight are the difference to `ended`.
+    pub begun: AtomicU64,
+    pub ended: AtomicU64,
+    /// Requests for which a target was chosen.
+    pub chosen: AtomicU64,
+    pub target_codes: Codes,
+    pub elb_codes: OwnCodes,
+    pub response_time: Latency,
+    /// Both ways, heads included.
+    pub processed_bytes: AtomicU64,
+    pub rule_evaluations: AtomicU64,
+    pub redirects: AtomicU64,
+    pub fixed_responses: AtomicU64,
+    pub grpc: AtomicU64,
+    /// Requests that are not as RFC 9112 wants them.
+    pub non_compliant: AtomicU64,
+    pub target_connection_errors: AtomicU64,
+    pub target_tls_errors: AtomicU64,
+    pub client_tls_errors: AtomicU64,
+    /// Connections, and flows of network load balancers; those open are the difference to `connections_ended`.
+    pub connections: AtomicU64,
+    pub connections_ended: AtomicU64,
+    pub connections_rejected: AtomicU64,
+    /// Of network load balancers: who reset a connection.
+    pub client_resets: AtomicU64,
+    pub target_resets: AtomicU64,
+    pub elb_resets: AtomicU64,
 }
 
 impl Balancer {
@@ -33,15 +63,20 @@ impl Balancer {
                 record: Arc::clone(record),
                 settings: BalancerSettings::of(record),
                 seal: Seal::of(record),
+                access_log: place(record, LogKind::Access),
                 counts: before.map(|before| Arc::clone(&before.counts)).unwrap_or_default(),
+                errors: before.map(|before| Arc::clone(&before.errors)).unwrap_or_default(),
             }),
         }
     }
 }
 
-impl BalancerCounts {
-    /// A request has ended; `status` is what its client was told, if it still was there.
-    pub fn ended(&self, _status: Option<StatusCode>, _elapsed: Duration) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+fn place(record: &LoadBalancer, kind: LogKind) -> Option<Arc<LogPlace>> {
+    match LogPlace::of(record, kind) {
+        Ok(place) => place.map(Arc::new),
+        Err(error) => {
+            tracing::warn!(load_balancer = record.name, %error, "a log of this load balancer is not written");
+            None
+        }
     }
 }

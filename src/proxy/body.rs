@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Lender {
 
 struct Slot {
     state: Mutex<SlotState>,
+    /// Bytes that the client sent so far, for who counts them.
+    received: Arc<AtomicU64>,
 }
 
 struct SlotState {
@@ -62,7 +65,7 @@ impl Lender {
         }
         let body = Body::new(body.map_err(Into::into));
         let state = SlotState { body, lent: 0, is_touched: false, active_at: Instant::now() };
-        Lender { slot: Some(Arc::new(Slot { state: Mutex::new(state) })) }
+        Lender { slot: Some(Arc::new(Slot { state: Mutex::new(state), received: Arc::default() })) }
     }
 
     /// The body for one more attempt; what was lent before is revoked.
@@ -71,6 +74,11 @@ impl Lender {
         let mut state = slot.state.lock();
         state.lent += 1;
         Body::new(Lent { turn: state.lent, hint: state.body.size_hint(), is_ended: false, slot: Arc::clone(slot) })
+    }
+
+    /// Counts what is read of the body, if there is one.
+    pub fn received(&self) -> Option<Arc<AtomicU64>> {
+        self.slot.as_ref().map(|slot| Arc::clone(&slot.received))
     }
 
     pub fn is_untouched(&self) -> bool {
@@ -112,6 +120,9 @@ impl HttpBody for Lent {
             return Poll::Ready(Some(Err(BodyError::Revoked.into())));
         }
         let frame = ready!(Pin::new(&mut state.body).poll_frame(cx));
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            this.slot.received.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
         state.is_touched = true;
         state.active_at = Instant::now();
         this.is_ended = frame.is_none() || state.body.is_end_stream();
@@ -166,6 +177,9 @@ impl HttpBody for Carried {
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(frame) => {
                 this.is_armed = false;
+                if let (Some(Ok(frame)), Some((exchange, _))) = (&frame, &mut this.carried) {
+                    exchange.sends(frame.data_ref().map_or(0, Bytes::len));
+                }
                 if frame.is_none() {
                     this.carried = None;
                 }

@@ -1,13 +1,47 @@
 //! Who a request comes from: one value for each connection.
 
+use std::cell::Cell;
+use std::fmt;
 use std::net::SocketAddr;
+
+use crate::proxy::group::scatter;
 
 /// A client's connection, as it was accepted.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub peer: SocketAddr,
+    pub connection: ConnectionId,
     /// What its TLS session is; `None` for a connection in the clear.
     pub tls: Option<TlsSession>,
+}
+
+/// Tells connections apart, also those of earlier runs: what access logs and connection logs have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    fn next() -> ConnectionId {
+        let count = CONNECTIONS.get().wrapping_add(1);
+        CONNECTIONS.set(count);
+        ConnectionId(scatter(count))
+    }
+}
+
+/// As ELB writes it: `TID_1234abcd5678ef90`.
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TID_{:016x}", self.0)
+    }
+}
+
+thread_local! {
+    /// Where this thread's ids go on: they have to be different, not unpredictable, so one seed for a thread is enough.
+    static CONNECTIONS: Cell<u64> = {
+        let mut seed = [0; 8];
+        // Without randomness ids may repeat after a restart, which only makes logs harder to read.
+        let _ = getrandom::fill(&mut seed);
+        Cell::new(u64::from_le_bytes(seed))
+    };
 }
 
 /// What was agreed on with a client over TLS.
@@ -26,7 +60,11 @@ pub struct TlsSession {
 impl Client {
     /// One in the clear.
     pub fn plain(peer: SocketAddr) -> Client {
-        Client { peer, tls: None }
+        Client::new(peer, None)
+    }
+
+    pub fn new(peer: SocketAddr, tls: Option<TlsSession>) -> Client {
+        Client { peer, connection: ConnectionId::next(), tls }
     }
 
     /// `https` or `http`: what the client speaks to us.

@@ -1,49 +1,237 @@
-//! What is known of one request while it lives, and what is counted of it when it ends.
+//! What is known of one request while it lives, and what is counted, logged and traced of it when it ends.
 //!
-//! It rides in the response's body, and so ends when the last byte was taken, or when the client went away.
+//! It rides in the response's body, and so ends when the last byte was taken, or when the client went away. While nobody
+//! asked for access logs or traces it is a few numbers, of which nothing is allocated: what ends up in metrics.
 
+mod entry;
+mod recording;
+
+use std::net::SocketAddrV4;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use http::StatusCode;
+use http::header::LOCATION;
+use http::{HeaderMap, Request, Response, StatusCode};
 
 use crate::proxy::answer::ForwardError;
+use crate::proxy::client::Client;
+use crate::proxy::connect::SendError;
+use crate::proxy::group::Group;
+use crate::proxy::observers::Observers;
 use crate::proxy::routes::Route;
 use crate::proxy::rules::RuleRoute;
 use crate::proxy::target::Target;
 
+pub use entry::{Entry, MatchedRule, Times, Transformed};
+use recording::Recording;
+
+/// What ELB shows for a client that went away before it was answered.
+const CLIENT_CLOSED: u16 = 460;
+
 pub struct Exchange {
     route: Arc<Route>,
-    since: Instant,
+    group: Option<Arc<Group>>,
+    /// What the client was told.
     status: Option<StatusCode>,
+    /// What the target answered.
+    target_status: Option<StatusCode>,
+    /// Of the head of the request, and of the response so far.
+    head_bytes: u64,
+    sent_bytes: u64,
+    /// Of the request's body, where it has one.
+    received: Option<Arc<AtomicU64>>,
+    sent_at: Option<Instant>,
+    /// Where somebody wants to know more than numbers.
+    recording: Option<Box<Recording>>,
 }
 
 impl Exchange {
-    pub fn begin(route: &Arc<Route>) -> Exchange {
-        Exchange { route: Arc::clone(route), since: Instant::now(), status: None }
+    pub fn begin<B>(observers: &Arc<Observers>, route: &Arc<Route>, request: &Request<B>, client: &Client) -> Exchange {
+        let counts = &route.balancer.counts;
+        counts.begun.fetch_add(1, Ordering::Relaxed);
+        if is_grpc(request.headers()) {
+            counts.grpc.fetch_add(1, Ordering::Relaxed);
+        }
+        let line_bytes = request.method().as_str().len() + uri_bytes(request.uri()) + " HTTP/1.1\r\n".len() + 1;
+        Exchange {
+            route: Arc::clone(route),
+            group: None,
+            status: None,
+            target_status: None,
+            head_bytes: line_bytes as u64 + header_bytes(request.headers()),
+            sent_bytes: 0,
+            received: None,
+            sent_at: None,
+            recording: Recording::begin(observers, route, request, client),
+        }
     }
 
     /// The rule that decides what is done.
-    pub fn matched(&mut self, _rule: &RuleRoute) {}
+    pub fn matched(&mut self, rule: &RuleRoute) {
+        let counts = &self.route.balancer.counts;
+        let evaluated = self.route.rules.evaluated(rule);
+        if evaluated > 0 {
+            counts.rule_evaluations.fetch_add(evaluated, Ordering::Relaxed);
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.matched(rule);
+        }
+    }
+
+    /// The group that the rule's forward action leads to.
+    pub fn chose(&mut self, group: &Arc<Group>) {
+        group.counts.requests.fetch_add(1, Ordering::Relaxed);
+        self.group = Some(Arc::clone(group));
+    }
+
+    /// What the target is about to get.
+    pub fn forwards(&mut self, headers: &mut HeaderMap) {
+        if let Some(recording) = &mut self.recording {
+            recording.forwards(headers);
+        }
+    }
+
+    /// Counts the bytes of the request's body that were read; the body's reader does so.
+    pub fn reads(&mut self, received: Option<Arc<AtomicU64>>) {
+        self.received = received;
+    }
 
     /// The request is on its way to a target; an earlier one could not take it.
-    pub fn sent(&mut self, _target: &Target) {}
+    pub fn sent(&mut self, target: &Target) {
+        if self.sent_at.is_none() {
+            self.route.balancer.counts.chosen.fetch_add(1, Ordering::Relaxed);
+        }
+        self.sent_at = Some(Instant::now());
+        if let Some(recording) = &mut self.recording {
+            recording.sent(SocketAddrV4::new(target.state.key.address, target.state.key.port));
+        }
+    }
+
+    /// A target did not answer, for whatever reason.
+    pub fn missed(&mut self, target: &Target, error: &ForwardError) {
+        if is_connection_error(error) {
+            self.route.balancer.counts.target_connection_errors.fetch_add(1, Ordering::Relaxed);
+            target.state.counts.connection_errors.fetch_add(1, Ordering::Relaxed);
+            if let Some(group) = &self.group {
+                group.counts.connection_errors.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
 
     /// The head of a target's response is there.
-    pub fn answered(&mut self, _status: StatusCode) {}
+    pub fn answered(&mut self, status: StatusCode) {
+        self.target_status = Some(status);
+        let Some(sent_at) = self.sent_at else { return };
+        let now = Instant::now();
+        let elapsed = now.saturating_duration_since(sent_at);
+        self.route.balancer.counts.response_time.record(elapsed);
+        if let Some(group) = &self.group {
+            group.counts.response_time.record(elapsed);
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.answered(now);
+        }
+    }
 
     /// Answered in a target's stead.
-    pub fn failed(&mut self, _error: &ForwardError) {}
+    pub fn failed(&mut self, error: &ForwardError) {
+        self.target_status = None;
+        if error.status().is_server_error()
+            && let Some(group) = &self.group
+        {
+            group.counts.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        let balancer = &self.route.balancer;
+        if let Some(held) = balancer.errors.admit() {
+            let cause = std::error::Error::source(error).map(|cause| cause.to_string());
+            let group = self.group.as_ref().map(|group| group.arn.as_str());
+            let held = (held > 0).then_some(held);
+            tracing::warn!(
+                load_balancer = balancer.record.name, listener = self.route.record.port, group, held,
+                status = error.status().as_u16(), reason = %error, cause,
+                "answered in a target's stead"
+            );
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.failed(error);
+        }
+    }
 
-    /// What the client is answered.
-    pub fn responds(&mut self, status: StatusCode) {
-        self.status = Some(status);
+    /// What the client is answered. The bytes of a body that rides on are counted as they go; see `Exchange::sends`.
+    pub fn responds<B: hyper::body::Body>(&mut self, response: &Response<B>) {
+        self.status = Some(response.status());
+        let counts = &self.route.balancer.counts;
+        // HTTP/1.1, the number, and the reason as most have it.
+        self.sent_bytes += "HTTP/1.1 200 OK\r\n\r\n".len() as u64 + header_bytes(response.headers());
+        if self.target_status.is_none() {
+            self.sent_bytes += response.body().size_hint().exact().unwrap_or(0);
+            counts.elb_codes.count(response.status());
+        }
+        if let Some(recording) = &mut self.recording {
+            recording.responds(response.headers().get(LOCATION));
+        }
+    }
+
+    /// The load balancer's own action was the answer.
+    pub fn redirected(&mut self) {
+        self.route.balancer.counts.redirects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn fixed(&mut self) {
+        self.route.balancer.counts.fixed_responses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A piece of the response's body is on its way to the client.
+    pub fn sends(&mut self, bytes: usize) {
+        self.sent_bytes += bytes as u64;
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let counts = &self.route.balancer.counts;
-        counts.ended(self.status, self.since.elapsed());
+        let balancer = &self.route.balancer;
+        let counts = &balancer.counts;
+        let body_bytes = self.received.as_ref().map_or(0, |received| received.load(Ordering::Relaxed));
+        let received_bytes = self.head_bytes + body_bytes;
+        counts.processed_bytes.fetch_add(received_bytes + self.sent_bytes, Ordering::Relaxed);
+        if let Some(status) = self.target_status {
+            counts.target_codes.count(status);
+            if let Some(group) = &self.group {
+                group.counts.codes.count(status);
+            }
+        }
+        let status = self.status.unwrap_or_else(|| {
+            let gone = StatusCode::from_u16(CLIENT_CLOSED).expect("a number of three digits");
+            counts.elb_codes.count(gone);
+            gone
+        });
+        counts.ended.fetch_add(1, Ordering::Relaxed);
+        if let Some(recording) = self.recording.take() {
+            recording.end(self, status, received_bytes);
+        }
     }
+}
+
+/// `TargetConnectionErrorCount`: connections that were not made.
+fn is_connection_error(error: &ForwardError) -> bool {
+    matches!(
+        error,
+        ForwardError::NotListening | ForwardError::Send(SendError::Connect(..) | SendError::ConnectTimedOut(_))
+    )
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(http::header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn uri_bytes(uri: &http::Uri) -> usize {
+    uri.path().len() + uri.query().map_or(0, |query| query.len() + 1)
+}
+
+/// As HTTP/1.1 writes them.
+fn header_bytes(headers: &HeaderMap) -> u64 {
+    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    bytes.sum::<usize>() as u64
 }

@@ -1,6 +1,5 @@
 //! The life of a request, top to bottom.
 
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -45,25 +44,26 @@ impl Proxy {
             // Of no load balancer that could count it.
             Err(error) => return refused(&error, client),
         };
-        let mut exchange = Exchange::begin(&route);
+        let mut exchange = Exchange::begin(&self.shared.observers, &route, &request, client);
         match answer(&route, &mut exchange, request, client).await {
             Ok(Answer::Own(response)) => {
-                exchange.responds(response.status());
+                exchange.responds(&response);
                 response
             }
             Ok(Answer::Target(response, in_flight)) => {
-                exchange.responds(response.status());
+                exchange.responds(&response);
                 let idle = route.balancer.settings.idle_timeout;
                 response.map(|inner| body::carried(inner, exchange, in_flight, idle))
             }
             Ok(Answer::Switched(response)) => {
-                exchange.responds(response.status());
+                exchange.responds(&response);
                 response
             }
             Err(error) => {
                 exchange.failed(&error);
-                exchange.responds(error.status());
-                refused(&error, client)
+                let response = error.answer();
+                exchange.responds(&response);
+                response
             }
         }
     }
@@ -110,9 +110,11 @@ where
     let split = match &rule.action {
         RouteAction::Forward(split) => split,
         RouteAction::FixedResponse { status, content_type, body } => {
+            exchange.fixed();
             return Ok(Answer::Own(answer::fixed(*status, content_type, body)));
         }
         RouteAction::Redirect(redirect) => {
+            exchange.redirected();
             return Ok(Answer::Own(answer::redirect(redirect, route, client, &request, host)));
         }
         RouteAction::Nothing => return Err(ForwardError::NoAction),
@@ -120,14 +122,11 @@ where
     let now = SystemTime::now();
     let chosen = split.choose(request.headers(), &route.balancer.seal, now).ok_or(ForwardError::NoGroup)?;
     let group = chosen.group;
-    group.counts.requests.fetch_add(1, Ordering::Relaxed);
+    exchange.chose(group);
     let (parts, body) = request.into_parts();
     let mut answered = to_group(group, route, exchange, parts, body, client, upgrade).await;
     if let Ok(Answer::Target(response, _) | Answer::Switched(response)) = &mut answered {
         chosen.remember(response.headers_mut(), now);
-    }
-    if answered.as_ref().is_err_and(|error| error.status().is_server_error()) {
-        group.counts.errors.fetch_add(1, Ordering::Relaxed);
     }
     answered
 }
@@ -155,8 +154,10 @@ where
     let mark = session.as_ref().and_then(|session| session.mark);
     parts.extensions.clear();
     headers::to_target(&mut parts, route, client, upgrade.as_ref().map(Upgrade::protocol));
+    exchange.forwards(&mut parts.headers);
     let idle = route.balancer.settings.idle_timeout;
     let lender = Lender::new(body);
+    exchange.reads(lender.received());
     let mut tried: Vec<u64> = Vec::new();
     let mut failure = ForwardError::NoTarget;
     while tried.len() < ATTEMPTS_MAX {
@@ -180,6 +181,7 @@ where
             }
             Err(error) => {
                 in_flight.failed();
+                exchange.missed(&target, &error);
                 tracing::debug!(target = ?target.state.key, %error, "the target did not answer");
                 let is_over = !lender.is_untouched() || !may_go_elsewhere(&error, &parts);
                 failure = error;

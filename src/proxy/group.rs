@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::model::{Arn, TargetGroup, TargetState};
 use crate::proxy::settings::GroupSettings;
+use crate::proxy::stats::{Codes, Latency};
 use crate::proxy::target::{Mark, Target};
 
 pub use choice::scatter;
@@ -28,10 +29,15 @@ pub struct Group {
     pub counts: GroupCounts,
 }
 
-/// What the proxy answered in the stead of the group's targets.
+/// What listeners forwarded to the group, and what came of it.
 #[derive(Default)]
 pub struct GroupCounts {
     pub requests: AtomicU64,
+    /// Of its targets.
+    pub codes: Codes,
+    pub response_time: Latency,
+    pub connection_errors: AtomicU64,
+    pub tls_errors: AtomicU64,
     /// Responses of 500 and above that are ours: no target, a failed one, a time-out.
     pub errors: AtomicU64,
 }

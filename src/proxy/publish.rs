@@ -9,7 +9,7 @@ use crate::proxy::connect::Pool;
 use crate::proxy::group::{Group, Members};
 use crate::proxy::routes::Routes;
 use crate::proxy::settings::{GroupSettings, ProtocolVersion};
-use crate::proxy::spec::{Endpoint, RoutesSpec, TargetGroupSpec, TargetSpec};
+use crate::proxy::spec::{Endpoint, LoadBalancerSpec, RoutesSpec, TargetGroupSpec, TargetSpec};
 use crate::proxy::target::{Target, TargetKey, TargetStanding};
 use crate::proxy::{Shared, WantedListener};
 
@@ -18,6 +18,8 @@ use crate::proxy::{Shared, WantedListener};
 pub struct Registry {
     /// By ARN.
     pub groups: HashMap<String, Arc<Group>>,
+    /// As they were published last: which groups belong to which of them is read here.
+    pub load_balancers: Vec<LoadBalancerSpec>,
     /// The last ordinal given to a target, in any group.
     ordinal: u64,
 }
@@ -33,7 +35,13 @@ impl Shared {
             groups.insert(String::from(arn.clone()), self.next_group(&mut registry, arn, group, is_used));
         }
         registry.groups = groups;
-        self.routes.store(Arc::new(Routes::new(spec, &registry.groups, &self.routes.load())));
+        registry.load_balancers.clone_from(&spec.load_balancers);
+        let before = self.routes.load();
+        let routes = Arc::new(Routes::new(spec, &registry.groups, &before));
+        for (arn, balancer) in routes.balancers() {
+            self.observers.published(balancer, before.balancers().get(arn).map(|before| &**before));
+        }
+        self.routes.store(routes);
         drop(registry);
 
         let wanted = wanted_listeners(spec);

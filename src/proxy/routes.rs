@@ -87,6 +87,11 @@ impl Routes {
         routes
     }
 
+    /// Every load balancer, by its ARN.
+    pub fn balancers(&self) -> &HashMap<Arn, Arc<Balancer>> {
+        &self.balancers
+    }
+
     pub fn find(&self, entrance: Entrance<'_>, host: Option<&str>) -> Option<Arc<Route>> {
         let route = match entrance {
             Entrance::Listener(arn) => self.by_listener.get(arn),

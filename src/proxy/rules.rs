@@ -94,6 +94,15 @@ impl Rules {
         Rules { rules, index, default: Arc::new(default) }
     }
 
+    /// How many rules were looked at until `found`; the default is none.
+    pub fn evaluated(&self, found: &RuleRoute) -> u64 {
+        let priority = found.record.as_ref().map(|record| record.priority);
+        let looked_at = priority.map_or(self.rules.len(), |priority| {
+            self.rules.partition_point(|rule| rule.record.as_ref().is_some_and(|record| record.priority <= priority))
+        });
+        looked_at as u64
+    }
+
     /// The first rule whose conditions hold.
     pub fn find(&self, facts: &Facts<'_>) -> &Arc<RuleRoute> {
         let asked = Asked::new(facts);

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use crate::model::{Arn, TargetState, TaskId};
 use crate::proxy::connect::Pool;
 use crate::proxy::spec::Endpoint;
+use crate::proxy::stats::Codes;
 use crate::proxy::sticky;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -104,6 +105,10 @@ pub struct TargetCounts {
     pub requests: AtomicU64,
     /// Responses of 500 and above that the target itself gave.
     pub errors: AtomicU64,
+    /// All its responses by class.
+    pub codes: Codes,
+    /// Connections that could not be made.
+    pub connection_errors: AtomicU64,
     /// Requests for which the proxy had to answer instead: refused, cut off, trapped, timed out.
     pub failures: AtomicU64,
     /// From the choice of the target to the head of its response, summed over all requests.
@@ -210,6 +215,7 @@ impl InFlight {
     pub fn answered(&self, status: http::StatusCode) {
         let counts = &self.target.counts;
         counts.requests.fetch_add(1, Ordering::Relaxed);
+        counts.codes.count(status);
         counts.latency_ns.fetch_add(nanoseconds(self.since.elapsed()), Ordering::Relaxed);
         if status.is_server_error() {
             counts.errors.fetch_add(1, Ordering::Relaxed);
