@@ -29,13 +29,9 @@ impl fmt::Display for Line<'_> {
         write!(f, "{}:{} ", entry.client.ip().to_canonical(), entry.client.port())?;
         or_hyphen(f, entry.target)?;
         match &entry.times {
-            Some(times) => write!(
-                f,
-                " {} {} {} ",
-                Seconds(times.request),
-                Seconds(times.target),
-                Seconds(times.response)
-            )?,
+            Some(times) => {
+                write!(f, " {} {} {} ", Seconds(times.request), Seconds(times.target), Seconds(times.response))?
+            }
             // The load balancer answered itself.
             None => f.write_str(" -1 -1 -1 ")?,
         }

@@ -12,7 +12,8 @@ use crate::model::{LoadBalancer, Tag};
 use crate::proxy::testing::load_balancer;
 
 fn logged(attributes: &[(&str, &str)]) -> LoadBalancer {
-    let attributes: BTreeMap<_, _> = attributes.iter().map(|(key, value)| (String::from(*key), (*value).into())).collect();
+    let attributes: BTreeMap<_, _> =
+        attributes.iter().map(|(key, value)| (String::from(*key), (*value).into())).collect();
     LoadBalancer { attributes, ..load_balancer("web") }
 }
 
@@ -56,10 +57,7 @@ fn a_log_is_where_elb_puts_it() {
         "logs/team/web/AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2018/07/02/\
          123456789012_elasticloadbalancing_eu-west-1_app.web.0000000000000002_20180702T2223Z_10.0.0.9_20sg8hgm.log.gz"
     );
-    assert_eq!(
-        place.test_file().display().to_string(),
-        "logs/team/web/AWSLogs/123456789012/ELBAccessLogTestFile"
-    );
+    assert_eq!(place.test_file().display().to_string(), "logs/team/web/AWSLogs/123456789012/ELBAccessLogTestFile");
     assert_eq!(place.interval, Duration::from_secs(300));
     assert_eq!(LogPlace::of(&logged(&[]), LogKind::Access), Ok(None));
     let mut tagged = enabled("logs", "");

@@ -92,7 +92,13 @@ impl Entry {
     /// What access logs call the type of a request.
     pub fn kind(&self) -> &'static str {
         match &self.tls {
-            _ if self.is_websocket => if self.tls.is_some() { "wss" } else { "ws" },
+            _ if self.is_websocket => {
+                if self.tls.is_some() {
+                    "wss"
+                } else {
+                    "ws"
+                }
+            }
             Some(_) if self.is_grpc => "grpcs",
             Some(_) if self.version == Version::HTTP_2 => "h2",
             Some(_) => "https",

@@ -44,7 +44,8 @@ impl Recording {
         let headers = request.headers();
         let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
         let host = host.or_else(|| headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()));
-        let upgrade = headers.get(UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let upgrade =
+            headers.get(UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
         let entry = Entry {
             place,
             load_balancer: format!("{}/{}/{}", record.kind.in_arns(), record.name, record.id),

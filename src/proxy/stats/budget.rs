@@ -1,7 +1,7 @@
 //! How often something may be logged: a flood of errors must not become a flood of lines.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Lines in one second: enough to see different reasons, and little beside what a flood would write.
