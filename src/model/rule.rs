@@ -13,11 +13,19 @@ pub const PRIORITY_MAX: u32 = 50_000;
 /// half of it, and nested counts such as `(a{99}){99}` do not fit.
 pub const REGEX_BYTES_MAX: usize = 128 * 1024;
 
+/// Memory in which matching one of them keeps states that it has met; where it is full, matching begins it anew.
+const REGEX_STATES_BYTES_MAX: usize = 1024 * 1024;
+
 /// Compiles an expression of a condition or a transform: of bytes, because that is what requests are made of, and of ASCII
 /// classes, as at ELB. It is matched in linear time; lookaround and back-references, which ELB does not have either, are
 /// errors.
 pub fn regex(pattern: &str, ignore_case: bool) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).unicode(false).case_insensitive(ignore_case).size_limit(REGEX_BYTES_MAX).build()
+    RegexBuilder::new(pattern)
+        .unicode(false)
+        .case_insensitive(ignore_case)
+        .size_limit(REGEX_BYTES_MAX)
+        .dfa_size_limit(REGEX_STATES_BYTES_MAX)
+        .build()
 }
 
 /// A rule that is not its listener's default.

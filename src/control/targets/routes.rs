@@ -130,7 +130,10 @@ fn groups_of_balancers(now: &Snapshot, group: &TargetGroup) -> Vec<String> {
     let forwards = |actions: &[Action]| actions.iter().flat_map(Action::groups).any(|(to, _)| to == arn.as_str());
     let (listeners, rules) = (Prefix::listeners_in(&group.scope), Prefix::rules_in(&group.scope));
     let listeners = now.iter::<Listener>(&listeners).filter(|listener| forwards(&listener.default_actions));
-    let rules = now.iter::<Rule>(&rules).filter(|rule| forwards(&rule.actions));
+    // A rule whose listener was deleted is nobody's until it is swept.
+    let there =
+        |rule: &Rule| now.get::<Listener>(&Key::listener(&rule.scope, &rule.load_balancer, &rule.listener)).is_some();
+    let rules = now.iter::<Rule>(&rules).filter(|rule| forwards(&rule.actions) && there(rule));
     let balancers: BTreeSet<&String> =
         listeners.map(|listener| &listener.load_balancer).chain(rules.map(|rule| &rule.load_balancer)).collect();
     let mut found = Vec::new();

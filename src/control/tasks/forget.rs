@@ -1,5 +1,7 @@
-//! What ended long enough ago is forgotten: tasks, deleted services and secrets, answered client tokens.
+//! What ended long enough ago is forgotten: tasks, deleted services and secrets, answered client tokens, rules without their
+//! listener.
 
+mod rules;
 mod secrets;
 
 use std::sync::Arc;
@@ -51,6 +53,7 @@ impl Concern for Forget {
             failed |= succeeded("forget what ended", deleted.await).is_none();
         }
         failed |= secrets::forget(&self.shared, &turn).await;
+        failed |= rules::forget(&self.shared.store, &turn.now).await;
         Passed { wake_at: None, failed }
     }
 }

@@ -9,17 +9,13 @@ use std::net::IpAddr;
 
 use http::header::HeaderName;
 use ipnet::IpNet;
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
-use crate::model::rule::Condition;
+use crate::model::rule::{self, Condition};
 use crate::proxy::routes::split_port;
 use crate::proxy::rules::Facts;
 use crate::proxy::rules::path::normalized;
 use crate::proxy::rules::pattern::{Pattern, Reading};
-
-/// What one regular expression may take, compiled. ELB bounds their text at 128 characters; this is for `(.{99}){99}`,
-/// while 1,000 rules with usual ones take less than a hundredth of it each.
-const REGEX_BYTES_MAX: usize = 1 << 20;
 
 const HOST: Reading = Reading { folds_case: true, has_escapes: false };
 const PATH: Reading = Reading { folds_case: false, has_escapes: false };
@@ -134,15 +130,10 @@ impl Texts {
     }
 }
 
-/// Over bytes and without Unicode's classes, which ELB does not have. It may match anywhere: who means the whole text
-/// writes `^` and `$`, as ELB's examples do.
+/// Within the bounds that the API holds expressions to. It may match anywhere: who means the whole text writes `^` and `$`,
+/// as ELB's examples do.
 pub fn compile(text: &str, folds_case: bool) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(text)
-        .unicode(false)
-        .case_insensitive(folds_case)
-        .size_limit(REGEX_BYTES_MAX)
-        .dfa_size_limit(REGEX_BYTES_MAX)
-        .build()
+    rule::regex(text, folds_case)
 }
 
 /// Whether a pair of the query fits: as it was sent, or as what its percent-encoding stands for.

@@ -128,3 +128,86 @@ pub fn shown(jwks_endpoint: &str, issuer: &str, claims: &[Claim]) -> wire::Actio
         ..wire::Action::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn given(config: Value) -> Result<wire::Action, String> {
+        let config = serde_json::from_value(config).unwrap();
+        let action = wire::Action { jwt_validation_config: Some(config), ..wire::Action::default() };
+        let place = Place { protocol: "HTTPS", port: 443 };
+        match read(action, place).map_err(|error| error.message)? {
+            Action::JwtValidation { jwks_endpoint, issuer, claims } => Ok(shown(&jwks_endpoint, &issuer, &claims)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn claims(claims: Value) -> Value {
+        json!({ "JwksEndpoint": "https://idp.example.com/keys", "Issuer": "https://idp.example.com", "AdditionalClaims": claims })
+    }
+
+    fn claim(name: &str, format: &str, values: &[&str]) -> Value {
+        json!({ "Format": format, "Name": name, "Values": values })
+    }
+
+    #[test]
+    fn is_shown_as_it_was_given() {
+        let config = claims(json!([
+            claim("client", "single-string", &["a b"]),
+            claim("groups", "string-array", &["x y", "z"]),
+            claim("scope", "space-separated-values", &["read", "write"]),
+        ]));
+        let shown = given(config.clone()).unwrap().jwt_validation_config.unwrap();
+        assert_eq!(serde_json::to_value(shown).unwrap(), config);
+    }
+
+    #[test]
+    fn keys_come_by_https_or_from_this_machine() {
+        let endpoint = |url: &str| given(json!({ "JwksEndpoint": url, "Issuer": "me" })).is_ok();
+        for url in [
+            "https://idp.example.com/keys",
+            "http://localhost:8080/keys",
+            "http://127.0.0.9/keys",
+            "http://[::1]:80/keys",
+            "http://idp.us-east-1.elb.localhost:4566/keys",
+        ] {
+            assert!(endpoint(url), "{url}");
+        }
+        for url in [
+            "http://idp.example.com/keys",
+            "http://localhost.example.com/keys",
+            "http://127.0.0.1@example.com/keys",
+            "ftp://localhost/keys",
+            "idp.example.com",
+            "/keys",
+            "",
+        ] {
+            assert!(!endpoint(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn claims_that_cannot_be_are_refused() {
+        let eleven: Vec<String> = (0..11).map(|number| number.to_string()).collect();
+        let eleven: Vec<&str> = eleven.iter().map(String::as_str).collect();
+        let many: Vec<Value> = eleven.iter().map(|name| claim(name, "single-string", &["a"])).collect();
+        for (given_claims, message) in [
+            (json!(many), "contains too many claims; the limit is '10'"),
+            (json!([claim("iss", "single-string", &["a"])]), "validated by default"),
+            (json!([claim("a", "single-string", &["a", "b"])]), "the limit for the format 'single-string' is '1'"),
+            (json!([claim("a", "string-array", &eleven)]), "the limit for the format 'string-array' is '10'"),
+            (json!([claim("a", "string-array", &[])]), "The claim 'a' must have a value"),
+            (json!([claim("a", "space-separated-values", &["a b"])]), "cannot include spaces"),
+            (json!([claim("a", "list", &["a"])]), "Claim format 'list' is not valid"),
+            (json!([claim("a", "string-array", &["a"]), claim("a", "string-array", &["b"])]), "more than once"),
+            (json!([claim("", "single-string", &["a"])]), "A 'Name' must be specified"),
+            (json!([claim("a", "single-string", &[&"v".repeat(257)])]), "too long; the limit is '256'"),
+        ] {
+            let refused = given(claims(given_claims)).unwrap_err();
+            assert!(refused.contains(message), "{refused}");
+        }
+    }
+}
