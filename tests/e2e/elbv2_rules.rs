@@ -53,11 +53,9 @@ impl Scene {
 }
 
 async fn target_group(server: &Server, name: &str) -> String {
-    let created = aws(
-        server,
-        &format!("elbv2 create-target-group --name {name} --protocol HTTP --port 80 --target-type ip --vpc-id vpc-1"),
-    );
-    text(&created.await["TargetGroups"][0]["TargetGroupArn"])
+    let settings = "--protocol HTTP --port 80 --target-type ip --vpc-id vpc-1";
+    let created = aws(server, &format!("elbv2 create-target-group --name {name} {settings}")).await;
+    text(&created["TargetGroups"][0]["TargetGroupArn"])
 }
 
 fn text(value: &Value) -> String {
