@@ -22,6 +22,7 @@ mod forward;
 mod group;
 mod headers;
 mod health;
+mod metrics;
 mod observers;
 mod publish;
 mod routes;
@@ -35,6 +36,7 @@ mod target;
 #[cfg(test)]
 pub mod testing;
 pub mod tls;
+mod trace;
 mod upgrade;
 
 use std::collections::BTreeMap;
@@ -116,7 +118,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             routes: ArcSwap::from_pointee(Routes::default()),
             registry: Mutex::new(Registry::default()),
-            observers: Arc::new(Observers::start(observers)),
+            observers: Arc::new(Observers::start(observers, control)),
             changed: Arc::new(Notify::new()),
             wanted: watch::Sender::new(Vec::new()),
             bound: watch::Sender::new(BTreeMap::new()),
@@ -145,10 +147,14 @@ impl Proxy {
         self.shared.observers.logs.as_ref().map_or(0, |logs| logs.lost())
     }
 
-    /// Writes what is known of requests and not written yet. Call it when no request comes any more; it may take as long as
-    /// the disk does.
-    pub fn close_observers(&self) {
-        self.shared.observers.close();
+    /// Spans that were not sent.
+    pub fn spans_lost(&self) -> u64 {
+        self.shared.observers.tracer.as_ref().map_or(0, |tracer| tracer.lost())
+    }
+
+    /// Writes and sends what is known of requests and still waits. For when no request comes any more.
+    pub async fn close_observers(&self) {
+        Arc::clone(&self.shared.observers).close().await;
     }
 
     /// What changed at targets, in order. They have one reader: the loop of targets in `control`.

@@ -5,21 +5,26 @@ use std::sync::Arc;
 
 use crate::proxy::access_log::{LogPlace, LogSink, Message};
 use crate::proxy::balancer::Balancer;
+use crate::proxy::trace::Tracer;
 
 /// What the operator configured.
 #[derive(Clone, Debug, Default)]
 pub struct ObserverConfig {
     /// `files.objectDirectory`: stands for S3, which access logs are written to.
     pub object_directory: Option<PathBuf>,
+    /// The collector of traces, such as `http://localhost:4318`.
+    pub otlp_endpoint: Option<String>,
 }
 
 #[derive(Default)]
 pub struct Observers {
     pub logs: Option<LogSink>,
+    pub tracer: Option<Tracer>,
 }
 
 impl Observers {
-    pub fn start(config: &ObserverConfig) -> Observers {
+    /// What cannot be started is said, and left out: no request suffers for it.
+    pub fn start(config: &ObserverConfig, control: &tokio::runtime::Handle) -> Observers {
         let logs = config.object_directory.as_ref().and_then(|root| match LogSink::start(root.clone()) {
             Ok(logs) => Some(logs),
             Err(error) => {
@@ -27,7 +32,14 @@ impl Observers {
                 None
             }
         });
-        Observers { logs }
+        let tracer = config.otlp_endpoint.as_deref().and_then(|endpoint| match Tracer::start(endpoint, control) {
+            Ok(tracer) => Some(tracer),
+            Err(error) => {
+                tracing::error!(%error, "no traces are sent");
+                None
+            }
+        });
+        Observers { logs, tracer }
     }
 
     /// Shows, as ELB does, that a log which was just enabled can be written.
@@ -42,10 +54,15 @@ impl Observers {
         enabled(&balancer.access_log, before.map(|before| &before.access_log));
     }
 
-    /// Writes what waits, and takes no more.
-    pub fn close(&self) {
-        if let Some(logs) = &self.logs {
-            logs.close();
+    /// Writes and sends what waits.
+    pub async fn close(self: Arc<Observers>) {
+        if let Some(tracer) = &self.tracer {
+            tracer.close().await;
+        }
+        // Files are closed by their own thread, which is waited for.
+        let closed = tokio::task::spawn_blocking(move || self.logs.as_ref().map(LogSink::close)).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "access logs could not be closed");
         }
     }
 }

@@ -16,12 +16,14 @@ use crate::proxy::exchange::{Entry, Exchange, MatchedRule, Times, Transformed, i
 use crate::proxy::observers::Observers;
 use crate::proxy::routes::Route;
 use crate::proxy::rules::RuleRoute;
+use crate::proxy::trace::Begun;
 
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 pub struct Recording {
     entry: Entry,
     observers: Arc<Observers>,
+    span: Option<Begun>,
     begun: Instant,
     sent_at: Option<Instant>,
     answered_at: Option<Instant>,
@@ -36,7 +38,8 @@ impl Recording {
         client: &Client,
     ) -> Option<Box<Recording>> {
         let place = route.balancer.access_log.as_ref().filter(|_| observers.logs.is_some()).cloned();
-        if place.is_none() {
+        let span = observers.tracer.as_ref().and_then(|tracer| tracer.begin(request.headers()));
+        if place.is_none() && span.is_none() {
             return None;
         }
         let now = SystemTime::now();
@@ -79,7 +82,7 @@ impl Recording {
             transformed: Transformed::default(),
         };
         let observers = Arc::clone(observers);
-        Some(Box::new(Recording { entry, observers, begun: Instant::now(), sent_at: None, answered_at: None }))
+        Some(Box::new(Recording { entry, observers, span, begun: Instant::now(), sent_at: None, answered_at: None }))
     }
 
     pub fn matched(&mut self, rule: &RuleRoute) {
@@ -97,6 +100,9 @@ impl Recording {
 
     pub fn forwards(&mut self, headers: &mut HeaderMap) {
         self.entry.trace_id = headers.get(TRACE_ID).cloned();
+        if let Some(span) = &self.span {
+            span.pass_on(headers);
+        }
     }
 
     pub fn sent(&mut self, target: SocketAddrV4) {
@@ -125,7 +131,7 @@ impl Recording {
 
     /// Hands over what was recorded.
     pub fn end(self: Box<Recording>, exchange: &Exchange, status: StatusCode, received_bytes: u64) {
-        let Recording { mut entry, observers, begun, sent_at, answered_at } = *self;
+        let Recording { mut entry, observers, span, begun, sent_at, answered_at } = *self;
         let now = Instant::now();
         entry.ended_at = entry.created_at + now.saturating_duration_since(begun);
         entry.status = status.as_u16();
@@ -138,6 +144,9 @@ impl Recording {
             target: answered_at.saturating_duration_since(sent_at),
             response: now.saturating_duration_since(answered_at),
         });
+        if let (Some(tracer), Some(span)) = (&observers.tracer, span) {
+            tracer.end(span, &entry);
+        }
         if let Some(logs) = &observers.logs
             && entry.place.is_some()
         {
