@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+mod balancers;
 mod check;
 mod client;
 mod data_dir;
@@ -52,6 +53,8 @@ enum Command {
     Images(images::ImagesArgs),
     /// Show what tasks have used: CPU, memory over time, requests, instructions.
     Usage(usage::UsageArgs),
+    /// Show what load balancers do: requests, codes, latencies, healthy targets, requests in flight.
+    Balancers(balancers::BalancersArgs),
     /// Say of every field of a task definition what happens to it here.
     Check(check::CheckArgs),
     /// Compile one image: what the server runs as a child, so that a compile bomb hurts nobody.
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Ps(arguments) => client::block_on(ps::run(arguments)),
         Command::Logs(arguments) => client::block_on(logs::run(arguments)),
         Command::Stop(arguments) => client::block_on(stop::run(arguments)),
+        Command::Balancers(arguments) => client::block_on(balancers::run(arguments)),
         Command::Usage(arguments) => client::block_on(usage::run(arguments)),
         Command::Images(arguments) => client::block_on(images::run(arguments)),
     };

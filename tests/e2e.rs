@@ -35,6 +35,7 @@ mod e2e {
     mod life;
     mod limits;
     mod network;
+    mod observe;
     mod protocol;
     mod recovery;
     mod regions;

@@ -58,6 +58,7 @@ pub fn scripted_config() -> NodeConfig {
         port: 4566,
         cores: 2,
         memory_bytes: 1 << 30,
+        has_object_directory: false,
         any_file_image: true,
     }
 }

@@ -1,6 +1,7 @@
 //! What our own command line asks a server for beyond the AWS APIs: logs as a stream, images, where listeners are bound.
 //! Under `/_coracle/`, guarded as the API is: by Host, by Origin and, where keys are configured, by signature.
 
+mod balancers;
 mod usage;
 
 use std::sync::Arc;
@@ -54,6 +55,12 @@ impl LocalEndpoints {
     fn usage(&self, query: &str) -> Value {
         let region = parameter(query, "region");
         usage::ledger(&self.store.snapshot(), &*self.usage, region.as_deref())
+    }
+
+    /// What load balancers did, those of one region where it is named.
+    fn balancers(&self, query: &str) -> Value {
+        let region = parameter(query, "region");
+        balancers::report(&self.proxy.balancer_stats(), &self.proxy.stats(), region.as_deref())
     }
 
     fn images(&self) -> Value {
@@ -114,6 +121,8 @@ impl LocalApi for LocalEndpoints {
         match parts.uri.path().strip_prefix("/_coracle/").unwrap_or_default() {
             "images" => answer(&self.images()),
             "node" => answer(&self.node()),
+            "metrics" => open_metrics(self.proxy.metrics()),
+            "balancers" => answer(&self.balancers(parts.uri.query().unwrap_or_default())),
             "usage" => answer(&self.usage(parts.uri.query().unwrap_or_default())),
             path => match path.strip_prefix("logs/").and_then(|id| id.parse::<TaskId>().ok()) {
                 Some(task) => self.logs(task, parts.uri.query().unwrap_or_default()),
@@ -130,6 +139,13 @@ fn body_of(bytes: impl Into<Bytes>) -> Body {
 fn text(status: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(body_of(text));
     *response.status_mut() = status;
+    response
+}
+
+fn open_metrics(metrics: String) -> Response<Body> {
+    let mut response = Response::new(body_of(metrics));
+    let content_type = http::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 

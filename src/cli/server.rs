@@ -22,7 +22,7 @@ use crate::front::{BindError, CONNECTIONS_MAX, Front, FrontConfig, OpenPort, Ser
 use crate::identity::{AccessKeys, TaskRoles};
 use crate::model::{BootId, NodeConfig, Scope, Settings, StartFailure, TaskId, Timestamp};
 use crate::network::Table;
-use crate::proxy::Proxy;
+use crate::proxy::{ObserverConfig, Proxy};
 use crate::runtime::files::keep_files_private;
 use crate::runtime::{CompileIn, GuestKind, Runtime, RuntimeConfig, WorkerConfig};
 use crate::store::{BackendError, Key, Store};
@@ -85,7 +85,7 @@ impl Server {
         };
         data_dir::create(&data_dir)?;
         let store = open_store(&data_dir).await?;
-        let config = node_config(options, &keys, &data_dir, &port)?;
+        let config = node_config(options, &settings, &keys, &data_dir, &port)?;
         let sealing = Arc::new(data_dir::sealing_key(&data_dir, &store.snapshot())?);
         let logs = Logs::default();
         let clock: control::Clock = Arc::new(now);
@@ -115,7 +115,7 @@ impl Server {
             memory_mib = config.memory_bytes >> 20,
             "this node"
         );
-        let proxy = Proxy::new(&Handle::current());
+        let proxy = Proxy::observed(&Handle::current(), &observers(&settings));
         let host = Arc::new(RuntimeHost::new(runtime.clone(), network.clone()));
         let usage = Arc::clone(&host) as Arc<dyn UsageSource>;
         let task_roles = TaskRoles::default();
@@ -248,6 +248,7 @@ impl Server {
         };
         control.drain(self.drain, progress).await;
         front.shutdown(CONNECTIONS_DRAIN).await;
+        self.proxy.close_observers().await;
         if let Err(error) = self.store.close().await {
             tracing::error!(error = &*error as &dyn std::error::Error, "the store could not be closed");
         }
@@ -295,6 +296,23 @@ fn settings(options: &ServerOptions) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
+/// Where requests through load balancers are told of. The environment is that of OpenTelemetry.
+fn observers(settings: &Settings) -> ObserverConfig {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let traces_below = |base: String| format!("{}/v1/traces", base.trim_end_matches('/'));
+    let configured = settings.telemetry.otlp_endpoint.clone().map(traces_below);
+    let in_environment = || {
+        variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            .or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT").map(traces_below))
+    };
+    let is_disabled = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        || variable("OTEL_TRACES_EXPORTER").is_some_and(|value| value == "none");
+    ObserverConfig {
+        object_directory: settings.files.object_directory.clone(),
+        traces_url: if is_disabled { None } else { configured.or_else(in_environment) },
+    }
+}
+
 async fn open_store(data_dir: &Path) -> Result<Store, Failure> {
     let is_taken = |error: &BackendError| matches!(error, BackendError::InUse { .. });
     predecessor::outlive(is_taken, || Store::open_redb(data_dir)).await.map_err(|error| {
@@ -317,6 +335,7 @@ async fn open_store(data_dir: &Path) -> Result<Store, Failure> {
 
 fn node_config(
     options: &ServerOptions,
+    settings: &Settings,
     keys: &AccessKeys,
     data_dir: &Path,
     port: &OpenPort,
@@ -334,6 +353,7 @@ fn node_config(
         port: port.address().port(),
         cores: options.cores.unwrap_or(machine_cores),
         memory_bytes,
+        has_object_directory: settings.files.object_directory.is_some(),
         any_file_image: options.listen.ip().is_loopback() && !keys.are_configured(),
     })
 }

@@ -20,4 +20,6 @@ pub struct NodeConfig {
     pub memory_bytes: u64,
     /// True while the server listens on loopback without access keys: callers may then name any file as an image.
     pub any_file_image: bool,
+    /// Whether a directory stands for S3, so that load balancers can write their logs.
+    pub has_object_directory: bool,
 }

@@ -17,6 +17,16 @@ pub struct Settings {
     pub network: NetworkSettings,
     /// By id, as `awsvpcConfiguration.securityGroups` names them. An id that is not here allows what no group forbids.
     pub security_groups: BTreeMap<String, SecurityGroup>,
+    pub telemetry: TelemetrySettings,
+}
+
+/// Where the server tells what it did.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TelemetrySettings {
+    /// A collector of OpenTelemetry that takes OTLP over HTTP: `http://localhost:4318`. It gets a span for each request
+    /// through a load balancer.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Directories of this machine that tasks may be given.
@@ -29,7 +39,7 @@ pub struct FileSettings {
     pub shared_directories: BTreeMap<String, SharedDirectory>,
     /// MiB of the disk that a task may use whose definition says nothing of it; absent: 20 GiB.
     pub ephemeral_storage_mib: Option<u64>,
-    /// Stands for S3: `BUCKET/KEY` below it. Read for `environmentFiles`.
+    /// Stands for S3: `BUCKET/KEY` below it. Read for `environmentFiles`; the logs of load balancers are written there.
     pub object_directory: Option<PathBuf>,
 }
 

@@ -1,7 +1,8 @@
 //! A load balancer: its settings, and what is counted of it from one snapshot to the next.
 
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::model::LoadBalancer;
 use crate::proxy::access_log::{LogKind, LogPlace};
@@ -68,6 +69,31 @@ impl Balancer {
                 errors: before.map(|before| Arc::clone(&before.errors)).unwrap_or_default(),
             }),
         }
+    }
+}
+
+/// A client's connection, or a flow, counted as long as it lasts.
+#[derive(Debug)]
+pub struct OpenConnection {
+    counts: Arc<BalancerCounts>,
+}
+
+impl Balancer {
+    pub fn connected(&self) -> OpenConnection {
+        self.counts.connections.fetch_add(1, Ordering::Relaxed);
+        OpenConnection { counts: Arc::clone(&self.counts) }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.counts.connections_ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for BalancerCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BalancerCounts").finish_non_exhaustive()
     }
 }
 

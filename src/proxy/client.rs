@@ -3,7 +3,9 @@
 use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
+use crate::proxy::balancer::{Balancer, OpenConnection};
 use crate::proxy::group::scatter;
 
 /// A client's connection, as it was accepted.
@@ -13,6 +15,7 @@ pub struct Client {
     pub connection: ConnectionId,
     /// What its TLS session is; `None` for a connection in the clear.
     pub tls: Option<TlsSession>,
+    open: OnceLock<Arc<OpenConnection>>,
 }
 
 /// Tells connections apart, also those of earlier runs: what access logs and connection logs have in common.
@@ -64,7 +67,12 @@ impl Client {
     }
 
     pub fn new(peer: SocketAddr, tls: Option<TlsSession>) -> Client {
-        Client { peer, connection: ConnectionId::next(), tls }
+        Client { peer, connection: ConnectionId::next(), tls, open: OnceLock::new() }
+    }
+
+    /// The connection is one of this load balancer: of the first that it is used for, where Hosts say which is meant.
+    pub fn belongs_to(&self, balancer: &Balancer) {
+        self.open.get_or_init(|| Arc::new(balancer.connected()));
     }
 
     /// `https` or `http`: what the client speaks to us.

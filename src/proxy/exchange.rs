@@ -48,6 +48,7 @@ pub struct Exchange {
 
 impl Exchange {
     pub fn begin<B>(observers: &Arc<Observers>, route: &Arc<Route>, request: &Request<B>, client: &Client) -> Exchange {
+        client.belongs_to(&route.balancer);
         let counts = &route.balancer.counts;
         counts.begun.fetch_add(1, Ordering::Relaxed);
         if is_grpc(request.headers()) {

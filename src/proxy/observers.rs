@@ -12,8 +12,8 @@ use crate::proxy::trace::Tracer;
 pub struct ObserverConfig {
     /// `files.objectDirectory`: stands for S3, which access logs are written to.
     pub object_directory: Option<PathBuf>,
-    /// The collector of traces, such as `http://localhost:4318`.
-    pub otlp_endpoint: Option<String>,
+    /// Where a collector takes traces: `http://localhost:4318/v1/traces`.
+    pub traces_url: Option<String>,
 }
 
 #[derive(Default)]
@@ -32,7 +32,7 @@ impl Observers {
                 None
             }
         });
-        let tracer = config.otlp_endpoint.as_deref().and_then(|endpoint| match Tracer::start(endpoint, control) {
+        let tracer = config.traces_url.as_deref().and_then(|url| match Tracer::start(url, control) {
             Ok(tracer) => Some(tracer),
             Err(error) => {
                 tracing::error!(%error, "no traces are sent");

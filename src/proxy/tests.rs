@@ -2,6 +2,7 @@
 
 mod health;
 mod local;
+mod observe;
 mod tcp;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -33,8 +33,6 @@ const BATCH_DELAY: Duration = Duration::from_secs(1);
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is left at the end may take this long to be sent: a collector that is gone must not hold the shutdown.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Where OTLP over HTTP takes traces.
-const TRACES_PATH: &str = "/v1/traces";
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -59,25 +57,23 @@ pub struct Begun {
 
 /// Why spans cannot be sent.
 #[derive(Debug, thiserror::Error)]
-#[error("the OTLP endpoint '{endpoint}' cannot be used: {problem}")]
+#[error("the OTLP endpoint '{url}' cannot be used: {problem}")]
 pub struct TracerError {
-    endpoint: String,
+    url: String,
     problem: String,
 }
 
 impl Tracer {
-    /// `endpoint` is the collector's address, such as `http://localhost:4318`; `headers` go along with each batch.
-    pub fn start(endpoint: &str, control: &tokio::runtime::Handle) -> Result<Tracer, TracerError> {
-        let wrong = |problem: String| TracerError { endpoint: endpoint.to_owned(), problem };
-        if !endpoint.starts_with("http://") {
+    /// `url` is where the collector takes traces: `http://localhost:4318/v1/traces`.
+    pub fn start(url: &str, control: &tokio::runtime::Handle) -> Result<Tracer, TracerError> {
+        let wrong = |problem: String| TracerError { url: url.to_owned(), problem };
+        if !url.starts_with("http://") {
             return Err(wrong(String::from("it must begin with http://, as only that is spoken to collectors")));
         }
-        let endpoint = endpoint.trim_end_matches('/');
-        let url = if endpoint.ends_with(TRACES_PATH) { endpoint.to_owned() } else { format!("{endpoint}{TRACES_PATH}") };
         let runtime = control.enter();
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
-            .with_endpoint(url)
+            .with_endpoint(url.to_owned())
             .with_timeout(EXPORT_TIMEOUT)
             .with_headers([(String::from("user-agent"), format!("coracle/{}", env!("CARGO_PKG_VERSION")))].into())
             .build()

@@ -107,7 +107,7 @@ async fn what_the_queue_does_not_hold_is_counted() {
 
 #[tokio::test]
 async fn an_endpoint_that_cannot_be_used_is_refused() {
-    for endpoint in ["https://collector.example", "localhost:4318", ""] {
-        assert!(Tracer::start(endpoint, &Handle::current()).is_err(), "{endpoint}");
+    for url in ["https://collector.example/v1/traces", "localhost:4318", ""] {
+        assert!(Tracer::start(url, &Handle::current()).is_err(), "{url}");
     }
 }
