@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::api::context::Context;
 use crate::api::error::{ApiError, ErrorKind};
 
 mod tables;
@@ -131,6 +132,14 @@ impl Form {
     }
 }
 
+/// Access logs go to what stands for S3; where nothing does, they go nowhere.
+pub fn note_logs(cx: &Context, set: &BTreeMap<String, String>) {
+    let is_enabled = set.get("access_logs.s3.enabled").is_some_and(|value| value == "true");
+    if is_enabled && !cx.config.has_object_directory {
+        cx.without_effect.note("access_logs.s3.enabled=true (files.objectDirectory of the configuration is not set)");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,5 +184,19 @@ mod tests {
         assert_eq!(asked, Ok(vec![String::from("slow_start.duration_seconds=30")]));
         assert!(LOAD_BALANCER.without_effect().contains(&"waf.fail_open.enabled"));
         assert!(!LOAD_BALANCER.without_effect().contains(&"idle_timeout.timeout_seconds"));
+    }
+
+    #[test]
+    fn logs_without_a_directory_are_said_to_go_nowhere() {
+        let mut cx = Context::scripted(crate::model::Timestamp(0));
+        let noted = |cx: &Context, enabled: &str| {
+            note_logs(cx, &BTreeMap::from([(String::from("access_logs.s3.enabled"), enabled.to_owned())]));
+            cx.without_effect.noted().len()
+        };
+        assert_eq!((noted(&cx, "false"), noted(&cx, "true")), (0, 1));
+        let mut config = (*cx.config).clone();
+        config.has_object_directory = true;
+        cx.config = config.into();
+        assert_eq!(noted(&cx, "true"), 1);
     }
 }

@@ -212,6 +212,7 @@ pub fn modify_attributes(
     let given = input.attributes.unwrap_or_default().into_iter().map(|attribute| (attribute.key, attribute.value));
     let without_effect = attribute::LOAD_BALANCER.set(&mut load_balancer.attributes, given)?;
     without_effect.into_iter().for_each(|setting| cx.without_effect.note(setting));
+    attribute::note_logs(cx, &load_balancer.attributes);
     let attributes = shown_attributes(&load_balancer);
     view.put(load_balancer);
     Ok(wire::ModifyLoadBalancerAttributesOutput { attributes: Some(attributes) })

@@ -24,9 +24,9 @@ const fn no_effect(key: &'static str, default: &'static str, form: Form) -> Row 
 
 #[rustfmt::skip] // A table: one row a line.
 pub const LOAD_BALANCER: Table = Table { subject: "Load balancer", rows: &[
-    no_effect("access_logs.s3.bucket", "", BUCKET),
-    no_effect("access_logs.s3.enabled", "false", Form::Boolean),
-    no_effect("access_logs.s3.prefix", "", PREFIX),
+    honoured("access_logs.s3.bucket", "", BUCKET),
+    honoured("access_logs.s3.enabled", "false", Form::Boolean),
+    honoured("access_logs.s3.prefix", "", PREFIX),
     no_effect("client_keep_alive.seconds", "3600", Form::Number(60, WEEK_SECONDS)),
     no_effect("connection_logs.s3.bucket", "", BUCKET),
     no_effect("connection_logs.s3.enabled", "false", Form::Boolean),
