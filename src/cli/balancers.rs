@@ -12,13 +12,11 @@ use crate::cli::{Failure, Output, output};
 ///
 /// The same numbers are at /_coracle/metrics of the server as OpenMetrics, for Prometheus.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  coracle balancers\n  coracle balancers --name web --targets\n  \
+#[command(after_help = "Examples:\n  coracle balancers\n  coracle balancers --name web --targets\n  \
     coracle balancers --output json | jq '.[].metrics.HTTPCode_ELB_5XX_Count'\n\n\
     2XX … 5XX  responses of targets\n\
     ELB-4XX    responses of the load balancer itself, and clients that went away; ELB-5XX, its failures\n\
-    P50-MS     half of the requests had the head of the target's response within this time"
-)]
+    P50-MS     half of the requests had the head of the target's response within this time")]
 pub struct BalancersArgs {
     /// Only the load balancer of this name.
     #[arg(long)]
@@ -53,7 +51,18 @@ pub async fn run(arguments: BalancersArgs) -> Result<ExitCode, Failure> {
 }
 
 const HEADING: [&str; 13] = [
-    "NAME", "TYPE", "REQUESTS", "IN-FLIGHT", "2XX", "3XX", "4XX", "5XX", "ELB-4XX", "ELB-5XX", "P50-MS", "P99-MS",
+    "NAME",
+    "TYPE",
+    "REQUESTS",
+    "IN-FLIGHT",
+    "2XX",
+    "3XX",
+    "4XX",
+    "5XX",
+    "ELB-4XX",
+    "ELB-5XX",
+    "P50-MS",
+    "P99-MS",
     "HEALTHY",
 ];
 
@@ -134,8 +143,11 @@ mod tests {
         });
         let row = row(&balancer);
         let shown: Vec<_> = HEADING.iter().zip(&row).filter(|(_, cell)| *cell != "-").collect();
-        assert_eq!(format!("{shown:?}"), "[(\"NAME\", \"web\"), (\"TYPE\", \"application\"), (\"REQUESTS\", \"12\"), \
-            (\"IN-FLIGHT\", \"1\"), (\"2XX\", \"10\"), (\"ELB-5XX\", \"2\"), (\"P50-MS\", \"1.25\"), (\"HEALTHY\", \"1/2\")]");
+        assert_eq!(
+            format!("{shown:?}"),
+            "[(\"NAME\", \"web\"), (\"TYPE\", \"application\"), (\"REQUESTS\", \"12\"), \
+            (\"IN-FLIGHT\", \"1\"), (\"2XX\", \"10\"), (\"ELB-5XX\", \"2\"), (\"P50-MS\", \"1.25\"), (\"HEALTHY\", \"1/2\")]"
+        );
         assert_eq!(target_rows(&balancer)[0][..3], ["web", "10.0.0.1:80", "healthy"]);
     }
 }

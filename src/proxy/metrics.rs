@@ -227,11 +227,7 @@ const TARGET: &[Row<TargetStats>] = &[
     }),
 ];
 
-fn families(
-    balancers: &[BalancerStats],
-    groups: &[GroupStats],
-    lost: [(&str, &'static str, u64); 2],
-) -> Vec<Family> {
+fn families(balancers: &[BalancerStats], groups: &[GroupStats], lost: [(&str, &'static str, u64); 2]) -> Vec<Family> {
     let mut families: Vec<Family> = Vec::new();
     for stats in balancers {
         let rows = if stats.kind == LoadBalancerKind::Network { NETWORK } else { APPLICATION };

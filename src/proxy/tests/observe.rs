@@ -175,10 +175,13 @@ async fn a_collector_gets_a_span_for_a_request_and_the_target_its_parent() {
     assert!(parent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && parent != sent, "{parent}");
     let batch = tokio::time::timeout(WAIT_MAX, batch).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&batch);
-    for part in ["POST /v1/traces", "application/x-protobuf", "service.name", "coracle", "http.request.method", "Root=1-"] {
+    for part in
+        ["POST /v1/traces", "application/x-protobuf", "service.name", "coracle", "http.request.method", "Root=1-"]
+    {
         assert!(text.contains(part), "{part} in {text}");
     }
-    let trace: Vec<u8> = vec![0x0a, 0xf7, 0x65, 0x19, 0x16, 0xcd, 0x43, 0xdd, 0x84, 0x48, 0xeb, 0x21, 0x1c, 0x80, 0x31, 0x9c];
+    let trace: Vec<u8> =
+        vec![0x0a, 0xf7, 0x65, 0x19, 0x16, 0xcd, 0x43, 0xdd, 0x84, 0x48, 0xeb, 0x21, 0x1c, 0x80, 0x31, 0x9c];
     assert!(batch.windows(16).any(|window| window == trace), "the client's trace goes on");
     assert_eq!(proxy.spans_lost(), 0);
 }

@@ -62,18 +62,24 @@ fn attributes(entry: &Entry) -> Vec<KeyValue> {
     let text = |text: &[u8]| Value::from(String::from_utf8_lossy(text).into_owned());
     add("url.query", entry.uri.query().map(|query| Value::from(query.to_owned())));
     add("user_agent.original", entry.user_agent.as_ref().map(|agent| text(agent.as_bytes())));
-    add("http.request.header.x-amzn-trace-id", entry.trace_id.as_ref().map(|id| {
-        let id = String::from_utf8_lossy(id.as_bytes()).into_owned();
-        Value::Array(Array::String(vec![StringValue::from(id)]))
-    }));
+    add(
+        "http.request.header.x-amzn-trace-id",
+        entry.trace_id.as_ref().map(|id| {
+            let id = String::from_utf8_lossy(id.as_bytes()).into_owned();
+            Value::Array(Array::String(vec![StringValue::from(id)]))
+        }),
+    );
     add("tls.protocol.version", entry.tls.as_ref().map(|tls| Value::from(tls.version.trim_start_matches("TLSv"))));
     add("tls.cipher", entry.tls.as_ref().map(|tls| Value::from(tls.cipher)));
     add("aws.elb.actions_executed", (!entry.actions.is_empty()).then(|| Value::from(entry.actions)));
-    add("aws.elb.rule_priority", match entry.rule {
-        MatchedRule::None => None,
-        MatchedRule::Default => Some(Value::I64(0)),
-        MatchedRule::Priority(priority) => Some(Value::I64(i64::from(priority))),
-    });
+    add(
+        "aws.elb.rule_priority",
+        match entry.rule {
+            MatchedRule::None => None,
+            MatchedRule::Default => Some(Value::I64(0)),
+            MatchedRule::Priority(priority) => Some(Value::I64(i64::from(priority))),
+        },
+    );
     add("aws.elb.target_group", entry.target_group.as_ref().map(|group| Value::from(group.to_string())));
     add("aws.elb.target", entry.target.map(|target| Value::from(target.to_string())));
     add("aws.elb.target_status_code", entry.target_status.map(|status| Value::I64(i64::from(status))));
