@@ -88,17 +88,51 @@ fn one(cx: &Context, view: &View, action: wire::Action, place: Place<'_>) -> Res
         )));
     }
     only(&action, &kind)?;
-    if kind != "forward" && !place.is_http() {
-        return Err(invalid(format_args!(
-            "Actions of type '{kind}' are supported only on listeners of Application Load Balancers"
-        )));
+    let action = match kind.as_str() {
+        "forward" => forward::read(cx, view, action)?,
+        "fixed-response" => fixed_response(action)?,
+        "redirect" => redirect::read(action)?,
+        "jwt-validation" => jwt::read(action)?,
+        _ => return Err(ApiError::validation(format_args!("Action type '{kind}' is not valid"))),
+    };
+    check_place(&action, place)?;
+    Ok(action)
+}
+
+/// Whether an action can be performed on a listener: when it is read, and when the listener changes under it.
+pub fn check_place(action: &Action, place: Place<'_>) -> Result<(), ApiError> {
+    let only_on =
+        |what: &str| Err(invalid(format_args!("{what} are supported only on listeners of Application Load Balancers")));
+    match action {
+        Action::Forward { stickiness_seconds: Some(_), .. } if !place.is_http() => only_on("Sticky target groups"),
+        Action::Forward { .. } => Ok(()),
+        _ if !place.is_http() => only_on(&format!("Actions of type '{}'", type_of(action))),
+        Action::JwtValidation { .. } if place.protocol != "HTTPS" => {
+            Err(invalid("Actions of type 'jwt-validation' are supported only on HTTPS listeners"))
+        }
+        Action::Redirect { protocol, .. } if place.protocol == "HTTPS" && protocol == "HTTP" => {
+            Err(invalid("A redirect from HTTPS to HTTP is not supported"))
+        }
+        Action::Redirect { protocol, port, host, path, .. } => {
+            // The query does not count: where only it changes, the redirected request meets the same rule again.
+            let same_place = (protocol == "#{protocol}" || protocol == place.protocol)
+                && (port == "#{port}" || *port == place.port.to_string())
+                && (host.as_str(), path.as_str()) == ("#{host}", "/#{path}");
+            match same_place {
+                true => Err(invalid("The redirect configuration is not valid because it creates a loop.")),
+                false => Ok(()),
+            }
+        }
+        Action::JwtValidation { .. } | Action::FixedResponse { .. } => Ok(()),
     }
-    match kind.as_str() {
-        "forward" => forward::read(cx, view, action, place),
-        "fixed-response" => fixed_response(action),
-        "redirect" => redirect::read(action, place),
-        "jwt-validation" => jwt::read(action, place),
-        _ => Err(ApiError::validation(format_args!("Action type '{kind}' is not valid"))),
+}
+
+fn type_of(action: &Action) -> &'static str {
+    match action {
+        Action::Forward { .. } => "forward",
+        Action::JwtValidation { .. } => "jwt-validation",
+        Action::FixedResponse { .. } => "fixed-response",
+        Action::Redirect { .. } => "redirect",
     }
 }
 
@@ -160,18 +194,16 @@ pub fn shown(actions: &[Action], orders: &[u32]) -> Vec<wire::Action> {
 }
 
 fn shown_one(action: &Action) -> wire::Action {
-    let (kind, shown) = match action {
-        Action::Forward { groups, stickiness_seconds } => ("forward", forward::shown(groups, *stickiness_seconds)),
-        Action::JwtValidation { jwks_endpoint, issuer, claims } => {
-            ("jwt-validation", jwt::shown(jwks_endpoint, issuer, claims))
-        }
+    let shown = match action {
+        Action::Forward { groups, stickiness_seconds } => forward::shown(groups, *stickiness_seconds),
+        Action::JwtValidation { jwks_endpoint, issuer, claims } => jwt::shown(jwks_endpoint, issuer, claims),
         Action::FixedResponse { status, content_type, body } => {
             let config = wire::FixedResponseActionConfig {
                 message_body: Some(body.clone()).filter(|body| !body.is_empty()),
                 status_code: Some(status.to_string()),
                 content_type: Some(content_type.clone()),
             };
-            ("fixed-response", wire::Action { fixed_response_config: Some(config), ..wire::Action::default() })
+            wire::Action { fixed_response_config: Some(config), ..wire::Action::default() }
         }
         Action::Redirect { status, protocol, host, port, path, query } => {
             let config = wire::RedirectActionConfig {
@@ -182,8 +214,8 @@ fn shown_one(action: &Action) -> wire::Action {
                 query: Some(query.clone()),
                 status_code: Some(format!("HTTP_{status}")),
             };
-            ("redirect", wire::Action { redirect_config: Some(config), ..wire::Action::default() })
+            wire::Action { redirect_config: Some(config), ..wire::Action::default() }
         }
     };
-    wire::Action { r#type: Some(String::from(kind)), ..shown }
+    wire::Action { r#type: Some(String::from(type_of(action))), ..shown }
 }

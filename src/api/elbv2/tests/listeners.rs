@@ -69,8 +69,8 @@ fn actions_that_cannot_be_are_refused() {
         ),
         (
             json!({ "Type": "jwt-validation" }),
-            ErrorKind::InvalidLoadBalancerAction,
-            "Actions of type 'jwt-validation' are supported only on HTTPS listeners",
+            ErrorKind::Validation,
+            "A jwt-validation action must have a configuration",
         ),
         (sticky(json!({ "Enabled": true })), ErrorKind::Validation, "duration must be specified"),
         (sticky(json!({ "Enabled": true, "DurationSeconds": 0 })), ErrorKind::Validation, "between 1 and 604800"),

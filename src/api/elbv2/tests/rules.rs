@@ -261,7 +261,8 @@ fn several_actions_are_performed_in_their_order() {
     let mut scene = Scene::new();
     let fixed = |order: i32| json!({ "Type": "fixed-response", "Order": order, "FixedResponseConfig": { "StatusCode": "200" } });
     let forward = |order: i32| json!({ "Type": "forward", "Order": order, "TargetGroupArn": scene.group });
-    let jwt = |order: i32| json!({ "Type": "jwt-validation", "Order": order });
+    let config = json!({ "JwksEndpoint": "https://idp.example.com/keys", "Issuer": "idp" });
+    let jwt = |order: i32| json!({ "Type": "jwt-validation", "Order": order, "JwtValidationConfig": config });
     let last = "and it must be the last to be performed";
     let group = &scene.group;
     for (actions, kind, message) in [

@@ -1,7 +1,7 @@
 //! Forwarding to target groups, by weight.
 
 use crate::api::context::Context;
-use crate::api::elbv2::listener::action::{Place, invalid};
+use crate::api::elbv2::listener::action::invalid;
 use crate::api::elbv2::reference;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
@@ -15,9 +15,9 @@ const WEIGHT_MAX: i32 = 999;
 /// Seven days.
 const STICKINESS_SECONDS_MAX: u32 = 604_800;
 
-pub fn read(cx: &Context, view: &View, action: wire::Action, place: Place<'_>) -> Result<Action, ApiError> {
+pub fn read(cx: &Context, view: &View, action: wire::Action) -> Result<Action, ApiError> {
     let config = action.forward_config.unwrap_or_default();
-    let stickiness_seconds = stickiness(config.target_group_stickiness_config, place)?;
+    let stickiness_seconds = stickiness(config.target_group_stickiness_config)?;
     let mut tuples = config.target_groups.unwrap_or_default();
     if let Some(arn) = action.target_group_arn {
         match tuples.as_slice() {
@@ -63,14 +63,8 @@ pub fn read(cx: &Context, view: &View, action: wire::Action, place: Place<'_>) -
 }
 
 /// For how long a client stays with a group, where it does.
-fn stickiness(given: Option<wire::TargetGroupStickinessConfig>, place: Place<'_>) -> Result<Option<u32>, ApiError> {
+fn stickiness(given: Option<wire::TargetGroupStickinessConfig>) -> Result<Option<u32>, ApiError> {
     let Some(given) = given.filter(|given| given.enabled == Some(true)) else { return Ok(None) };
-    if !place.is_http() {
-        return Err(ApiError::new(
-            ErrorKind::InvalidConfigurationRequest,
-            "Target group stickiness is supported only on listeners of Application Load Balancers",
-        ));
-    }
     let seconds = given.duration_seconds.ok_or_else(|| {
         ApiError::validation("Target group stickiness duration must be specified when stickiness is enabled")
     })?;

@@ -7,7 +7,6 @@ use std::net::Ipv4Addr;
 
 use http::Uri;
 
-use crate::api::elbv2::listener::action::{Place, invalid};
 use crate::api::error::ApiError;
 use crate::api::wire::elbv2 as wire;
 use crate::model::load_balancer::{Action, Claim};
@@ -20,10 +19,7 @@ const VALUES_MAX: usize = 10;
 /// Claims that are validated always.
 const OWN_CLAIMS: [&str; 4] = ["exp", "iss", "nbf", "iat"];
 
-pub fn read(action: wire::Action, place: Place<'_>) -> Result<Action, ApiError> {
-    if place.protocol != "HTTPS" {
-        return Err(invalid("Actions of type 'jwt-validation' are supported only on HTTPS listeners"));
-    }
+pub fn read(action: wire::Action) -> Result<Action, ApiError> {
     let config = action.jwt_validation_config;
     let config = config.ok_or_else(|| ApiError::validation("A jwt-validation action must have a configuration"))?;
     let jwks_endpoint = text("JwksEndpoint", config.jwks_endpoint)?;
@@ -138,8 +134,7 @@ mod tests {
     fn given(config: Value) -> Result<wire::Action, String> {
         let config = serde_json::from_value(config).unwrap();
         let action = wire::Action { jwt_validation_config: Some(config), ..wire::Action::default() };
-        let place = Place { protocol: "HTTPS", port: 443 };
-        match read(action, place).map_err(|error| error.message)? {
+        match read(action).map_err(|error| error.message)? {
             Action::JwtValidation { jwks_endpoint, issuer, claims } => Ok(shown(&jwks_endpoint, &issuer, &claims)),
             other => panic!("{other:?}"),
         }

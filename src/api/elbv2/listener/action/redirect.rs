@@ -1,6 +1,5 @@
 //! Redirects, whose parts may name those of the request.
 
-use crate::api::elbv2::listener::action::{Place, invalid};
 use crate::api::error::ApiError;
 use crate::api::wire::elbv2 as wire;
 use crate::model::load_balancer::Action;
@@ -8,7 +7,7 @@ use crate::model::load_balancer::Action;
 /// The bound of the model.
 const PART_CHARS_MAX: usize = 128;
 
-pub fn read(action: wire::Action, place: Place<'_>) -> Result<Action, ApiError> {
+pub fn read(action: wire::Action) -> Result<Action, ApiError> {
     let config = action.redirect_config;
     let config = config.ok_or_else(|| ApiError::validation("A redirect action must have a configuration"))?;
     let status = match config.status_code.as_deref() {
@@ -28,16 +27,6 @@ pub fn read(action: wire::Action, place: Place<'_>) -> Result<Action, ApiError> 
     let path = part(config.path, "/#{path}");
     let query = part(config.query, "#{query}");
     check_parts(&protocol, &host, &port, &path, &query)?;
-    if place.protocol == "HTTPS" && protocol == "HTTP" {
-        return Err(invalid("A redirect from HTTPS to HTTP is not supported"));
-    }
-    // The query does not count: where only it changes, the redirected request meets the same rule again.
-    let same_place = (protocol == "#{protocol}" || protocol == place.protocol)
-        && (port == "#{port}" || port == place.port.to_string())
-        && (host.as_str(), path.as_str()) == ("#{host}", "/#{path}");
-    if same_place {
-        return Err(invalid("The redirect configuration is not valid because it creates a loop."));
-    }
     Ok(Action::Redirect { status, protocol, host, port, path, query })
 }
 
