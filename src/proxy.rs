@@ -17,6 +17,7 @@ mod body;
 mod client;
 mod connect;
 mod cookie;
+mod desync;
 mod exchange;
 mod forward;
 mod group;

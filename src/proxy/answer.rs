@@ -22,8 +22,18 @@ pub enum ForwardError {
     TooManyForwarders,
     #[error("no load balancer is called {0}")]
     NoRoute(String),
-    #[error("the target group speaks HTTP/2, the request came over HTTP/1.1")]
-    ProtocolVersion,
+    #[error("the path and the query have more than 16 KiB")]
+    TargetTooLong,
+    #[error("it can be read in more than one way, which the desync mitigation mode forbids ({0})")]
+    Desync(&'static str),
+    #[error("the body of the request was cut off")]
+    BodyCutOff,
+    #[error("the client sent nothing of the request's body for too long")]
+    ClientSilent,
+    #[error("HTTP/2 is switched off for this load balancer")]
+    HttpVersion,
+    #[error("{0}")]
+    ProtocolVersion(&'static str),
     #[error("the target is a wasi:http handler, which cannot switch protocols; a program that listens on a socket can")]
     CannotUpgrade,
     #[error("the listener has no action")]
@@ -45,11 +55,14 @@ pub enum ForwardError {
 impl ForwardError {
     pub fn status(&self) -> StatusCode {
         match self {
-            ForwardError::BadRequest(_) => StatusCode::BAD_REQUEST,
+            ForwardError::BadRequest(_) | ForwardError::Desync(_) | ForwardError::BodyCutOff => StatusCode::BAD_REQUEST,
+            ForwardError::ClientSilent => StatusCode::REQUEST_TIMEOUT,
+            ForwardError::TargetTooLong => StatusCode::URI_TOO_LONG,
+            ForwardError::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             ForwardError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             // ELB's own numbers.
             ForwardError::TooManyForwarders => elb_status(463),
-            ForwardError::ProtocolVersion => elb_status(464),
+            ForwardError::ProtocolVersion(_) => elb_status(464),
             ForwardError::NoRoute(_) => StatusCode::NOT_FOUND,
             ForwardError::CannotUpgrade => StatusCode::NOT_IMPLEMENTED,
             ForwardError::NoAction | ForwardError::NoGroup | ForwardError::NoTarget => StatusCode::SERVICE_UNAVAILABLE,
@@ -68,7 +81,9 @@ impl ForwardError {
             },
             ForwardError::Send(error) => match error {
                 SendError::ConnectTimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
-                SendError::Connect(..) | SendError::Stale(_) | SendError::Broken(_) => StatusCode::BAD_GATEWAY,
+                SendError::Connect(..) | SendError::Unsent(_) | SendError::Stale(_) | SendError::Broken(_) => {
+                    StatusCode::BAD_GATEWAY
+                }
             },
         }
     }

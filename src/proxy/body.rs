@@ -50,6 +50,10 @@ struct SlotState {
     /// How often it was lent: an earlier borrower that is still around gets nothing any more.
     lent: u32,
     is_touched: bool,
+    /// Whoever reads it waits for the client.
+    awaits_client: bool,
+    /// The client's connection broke, or what it sent was no body.
+    is_broken: bool,
     /// When the client last sent something: a slow upload is not an idle one.
     active_at: Instant,
 }
@@ -64,7 +68,14 @@ impl Lender {
             return Lender { slot: None };
         }
         let body = Body::new(body.map_err(Into::into));
-        let state = SlotState { body, lent: 0, is_touched: false, active_at: Instant::now() };
+        let state = SlotState {
+            body,
+            lent: 0,
+            is_touched: false,
+            awaits_client: false,
+            is_broken: false,
+            active_at: Instant::now(),
+        };
         Lender { slot: Some(Arc::new(Slot { state: Mutex::new(state), received: Arc::default() })) }
     }
 
@@ -85,21 +96,34 @@ impl Lender {
         self.slot.as_ref().is_none_or(|slot| !slot.state.lock().is_touched)
     }
 
+    /// Whether it was the client that broke off.
+    pub fn is_broken(&self) -> bool {
+        self.slot.as_ref().is_some_and(|slot| slot.state.lock().is_broken)
+    }
+
     /// Waits for `future` as long as something moves: `idle` begins anew with everything that the client sends.
-    pub async fn within_idle<T>(&self, idle: Duration, future: impl Future<Output = T>) -> Option<T> {
+    pub async fn within_idle<T>(&self, idle: Duration, future: impl Future<Output = T>) -> Result<T, Silent> {
         let mut future = pin!(future);
         let mut deadline = Instant::now() + idle;
         loop {
             if let Ok(value) = tokio::time::timeout_at(deadline, future.as_mut()).await {
-                return Some(value);
+                return Ok(value);
             }
-            let active_at = self.slot.as_ref().map(|slot| slot.state.lock().active_at)?;
-            deadline = active_at + idle;
+            let Some(slot) = &self.slot else { return Err(Silent::Target) };
+            let state = slot.state.lock();
+            deadline = state.active_at + idle;
             if deadline <= Instant::now() {
-                return None;
+                return Err(if state.awaits_client { Silent::Client } else { Silent::Target });
             }
         }
     }
+}
+
+/// Who let us wait for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silent {
+    Client,
+    Target,
 }
 
 struct Lent {
@@ -119,11 +143,14 @@ impl HttpBody for Lent {
         if state.lent != this.turn {
             return Poll::Ready(Some(Err(BodyError::Revoked.into())));
         }
-        let frame = ready!(Pin::new(&mut state.body).poll_frame(cx));
+        let frame = Pin::new(&mut state.body).poll_frame(cx);
+        state.awaits_client = frame.is_pending();
+        let frame = ready!(frame);
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
             this.slot.received.fetch_add(data.len() as u64, Ordering::Relaxed);
         }
         state.is_touched = true;
+        state.is_broken |= matches!(frame, Some(Err(_)));
         state.active_at = Instant::now();
         this.is_ended = frame.is_none() || state.body.is_end_stream();
         this.hint = state.body.size_hint();

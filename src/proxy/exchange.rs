@@ -17,6 +17,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use crate::proxy::answer::ForwardError;
 use crate::proxy::client::Client;
 use crate::proxy::connect::SendError;
+use crate::proxy::desync::Classification;
 use crate::proxy::group::Group;
 use crate::proxy::observers::Observers;
 use crate::proxy::routes::Route;
@@ -65,6 +66,13 @@ impl Exchange {
             received: None,
             sent_at: None,
             recording: Recording::begin(observers, route, request, client),
+        }
+    }
+
+    /// How far the request is from being read in one way only.
+    pub fn classified(&mut self, classification: Classification) {
+        if let Some(recording) = &mut self.recording {
+            recording.classified(classification);
         }
     }
 

@@ -1,8 +1,10 @@
 //! The life of a request, top to bottom.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Body as HttpBody;
@@ -10,18 +12,18 @@ use hyper::body::Body as HttpBody;
 use crate::proxy::Proxy;
 use crate::proxy::action::RouteAction;
 use crate::proxy::answer::{self, ForwardError};
-use crate::proxy::body::{self, Lender};
+use crate::proxy::body::{self, Lender, Silent};
 use crate::proxy::client::Client;
-use crate::proxy::connect::SendError;
+use crate::proxy::connect::{self, SendError};
+use crate::proxy::desync::{self, Verdict};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::group::Group;
 use crate::proxy::headers;
 use crate::proxy::routes::{Entrance, Route};
 use crate::proxy::rules::Facts;
-use crate::proxy::settings::ProtocolVersion;
 use crate::proxy::spec::Endpoint;
 use crate::proxy::sticky::Session;
-use crate::proxy::target::{Body, BoxError, InFlight, Target, TargetError};
+use crate::proxy::target::{Body, BoxError, InFlight, Mark, Target, TargetError};
 use crate::proxy::upgrade::{self, Upgrade};
 
 /// Targets that one request is tried at. During a deployment a few may have stopped since the snapshot; a group in which
@@ -42,31 +44,88 @@ impl Proxy {
         let route = match found {
             Ok(route) => route,
             // Of no load balancer that could count it.
-            Err(error) => return refused(&error, client),
+            Err(error) => {
+                let mut response = refused(&error, client);
+                headers::sign(response.headers_mut());
+                return response;
+            }
         };
         let mut exchange = Exchange::begin(&self.shared.observers, &route, &request, client);
-        match answer(&route, &mut exchange, request, client).await {
-            Ok(Answer::Own(response)) => {
-                exchange.responds(&response);
-                response
-            }
-            Ok(Answer::Target(response, in_flight)) => {
-                exchange.responds(&response);
-                let idle = route.balancer.settings.idle_timeout;
-                response.map(|inner| body::carried(inner, exchange, in_flight, idle))
-            }
-            Ok(Answer::Switched(response)) => {
-                exchange.responds(&response);
+        let mut response = match judge(&route, &mut exchange, &request) {
+            Ok(ending) => {
+                let visit = Visit { route: &route, entrance, client, ending };
+                let answered = answer(&visit, &mut exchange, request).await;
+                let mut response = respond(&route, exchange, answered);
+                if ending == Ending::Close {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 response
             }
             Err(error) => {
-                exchange.failed(&error);
-                let response = error.answer();
-                exchange.responds(&response);
+                let mut response = respond(&route, exchange, Err(error));
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 response
             }
-        }
+        };
+        headers::to_client(response.headers_mut(), &route.settings);
+        response
     }
+}
+
+/// What becomes of the connections after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Keep,
+    /// Nothing may be left over in them.
+    Close,
+}
+
+/// What holds of a request on its whole way.
+struct Visit<'a> {
+    route: &'a Route,
+    entrance: Entrance<'a>,
+    client: &'a Client,
+    ending: Ending,
+}
+
+/// Whether a request may pass at all; see [`desync`](crate::proxy::desync).
+fn judge<B>(route: &Route, exchange: &mut Exchange, request: &Request<B>) -> Result<Ending, ForwardError> {
+    let settings = &route.balancer.settings.http;
+    if request.version() >= Version::HTTP_2 && !settings.http2 {
+        return Err(ForwardError::HttpVersion);
+    }
+    let classification = desync::classify(request);
+    exchange.classified(classification);
+    match settings.desync.judge(classification.class) {
+        Verdict::Pass => Ok(Ending::Keep),
+        Verdict::PassAlone => Ok(Ending::Close),
+        Verdict::Refuse => Err(ForwardError::Desync(classification.reason)),
+    }
+}
+
+/// Hands the exchange to whatever lasts as long as the response does.
+fn respond(route: &Route, mut exchange: Exchange, answered: Result<Answer, ForwardError>) -> Response<Body> {
+    let idle = route.balancer.settings.idle_timeout;
+    let mut response = match answered {
+        Ok(Answer::Target(response, in_flight)) => {
+            exchange.responds(&response);
+            return response.map(|inner| body::carried(inner, exchange, in_flight, idle));
+        }
+        Ok(Answer::Switched(response, in_flight, upgrade)) => {
+            exchange.responds(&response);
+            return upgrade::join(upgrade, response, (exchange, in_flight), idle);
+        }
+        Ok(Answer::Own(response)) => response,
+        Err(error) => {
+            exchange.failed(&error);
+            error.answer()
+        }
+    };
+    exchange.responds(&response);
+    if route.settings.names_server {
+        headers::sign(response.headers_mut());
+    }
+    response
 }
 
 /// What a request came to.
@@ -75,8 +134,8 @@ enum Answer {
     Own(Response<Body>),
     /// A target's, which counts as in flight until its body has ended.
     Target(Response<Body>, InFlight),
-    /// The target's `101`; both connections are joined.
-    Switched(Response<Body>),
+    /// The target's `101`, after which both connections are to be joined.
+    Switched(Response<Body>, InFlight, Upgrade),
 }
 
 fn refused(error: &ForwardError, client: &Client) -> Response<Body> {
@@ -85,16 +144,12 @@ fn refused(error: &ForwardError, client: &Client) -> Response<Body> {
     error.answer()
 }
 
-async fn answer<B>(
-    route: &Route,
-    exchange: &mut Exchange,
-    mut request: Request<B>,
-    client: &Client,
-) -> Result<Answer, ForwardError>
+async fn answer<B>(visit: &Visit<'_>, exchange: &mut Exchange, mut request: Request<B>) -> Result<Answer, ForwardError>
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    let Visit { route, entrance, client, ending } = *visit;
     let upgrade = Upgrade::of(&mut request);
     headers::check(&request)?;
     let host = headers::host(&request)?;
@@ -121,102 +176,129 @@ where
     };
     let now = SystemTime::now();
     let chosen = split.choose(request.headers(), &route.balancer.seal, now).ok_or(ForwardError::NoGroup)?;
-    let group = chosen.group;
-    exchange.chose(group);
-    let (parts, body) = request.into_parts();
-    let mut answered = to_group(group, route, exchange, parts, body, client, upgrade).await;
-    if let Ok(Answer::Target(response, _) | Answer::Switched(response)) = &mut answered {
+    exchange.chose(chosen.group);
+    let (mut parts, body) = request.into_parts();
+    headers::check_version(&parts, chosen.group.members.load().settings.protocol_version)?;
+    let session = Session::of(chosen.group, &parts.headers, &route.balancer.seal, now);
+    parts.extensions.clear();
+    headers::to_target(&mut parts, route, entrance, client, upgrade.as_ref().map(Upgrade::protocol));
+    if ending == Ending::Close && upgrade.is_none() {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    exchange.forwards(&mut parts.headers);
+    let mark = session.as_ref().and_then(|session| session.mark);
+    let (target, mut answered) = to_group(visit, exchange, chosen.group, mark, (parts, body), upgrade).await?;
+    if let Answer::Target(response, _) | Answer::Switched(response, ..) = &mut answered {
+        if let Some(session) = &session {
+            session.remember(&target.state, response.headers_mut(), &route.balancer.seal, now);
+        }
         chosen.remember(response.headers_mut(), now);
     }
-    answered
+    Ok(answered)
 }
 
-/// Sends the request to the group's next target, and on to another as long as that changes nothing for the client.
+/// Sends the request to the group's next target, and on to another as long as no target has seen a byte of it.
 async fn to_group<B>(
-    group: &Group,
-    route: &Route,
+    visit: &Visit<'_>,
     exchange: &mut Exchange,
-    mut parts: Parts,
-    body: B,
-    client: &Client,
+    group: &Group,
+    mark: Option<Mark>,
+    (parts, body): (Parts, B),
     mut upgrade: Option<Upgrade>,
-) -> Result<Answer, ForwardError>
+) -> Result<(Arc<Target>, Answer), ForwardError>
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    if group.members.load().settings.protocol_version != ProtocolVersion::Http1 && parts.version < Version::HTTP_2 {
-        return Err(ForwardError::ProtocolVersion);
-    }
-    let seal = &route.balancer.seal;
-    let now = SystemTime::now();
-    let session = Session::of(group, &parts.headers, seal, now);
-    let mark = session.as_ref().and_then(|session| session.mark);
-    parts.extensions.clear();
-    headers::to_target(&mut parts, route, client, upgrade.as_ref().map(Upgrade::protocol));
-    exchange.forwards(&mut parts.headers);
-    let idle = route.balancer.settings.idle_timeout;
+    let idle = visit.route.balancer.settings.idle_timeout;
     let lender = Lender::new(body);
     exchange.reads(lender.received());
+    let mut next = Some(Request::from_parts(parts, lender.lend()));
     let mut tried: Vec<u64> = Vec::new();
     let mut failure = ForwardError::NoTarget;
-    while tried.len() < ATTEMPTS_MAX {
+    while let Some(request) = next.take() {
         let Some((target, in_flight)) = group.enter(mark, &tried) else { break };
         exchange.sent(&target);
-        let mut attempt = Request::from_parts(parts.clone(), lender.lend());
-        let sent = lender.within_idle(idle, send(&target, &mut attempt, upgrade.is_some())).await;
-        match sent.unwrap_or(Err(ForwardError::TimedOut)) {
-            Ok(mut response) => {
+        tried.push(target.state.ordinal);
+        let may_go_on = tried.len() < ATTEMPTS_MAX && group.members.load().all.len() > tried.len();
+        let sending = send(&target, request, upgrade.is_some(), may_go_on, &lender);
+        let failed = match lender.within_idle(idle, sending).await {
+            Ok(Ok(mut response)) => {
                 in_flight.answered(response.status());
                 exchange.answered(response.status());
-                if let Some(session) = &session {
-                    session.remember(&target.state, response.headers_mut(), seal, now);
-                }
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     let client = upgrade.take().ok_or(ForwardError::Target(unasked_switch()))?;
-                    return Ok(Answer::Switched(upgrade::join(client, response, in_flight, idle)));
+                    return Ok((target, Answer::Switched(response, in_flight, client)));
                 }
                 headers::remove_hop_by_hop(response.headers_mut());
-                return Ok(Answer::Target(response, in_flight));
+                return Ok((target, Answer::Target(response, in_flight)));
             }
-            Err(error) => {
-                in_flight.failed();
-                exchange.missed(&target, &error);
-                tracing::debug!(target = ?target.state.key, %error, "the target did not answer");
-                let is_over = !lender.is_untouched() || !may_go_elsewhere(&error, &parts);
-                failure = error;
-                if is_over {
-                    break;
-                }
-                tried.push(target.state.ordinal);
-            }
+            Ok(Err(failed)) => failed,
+            Err(Silent::Target) => Failed::at_last(ForwardError::TimedOut),
+            Err(Silent::Client) => Failed::at_last(ForwardError::ClientSilent),
+        };
+        failure = if lender.is_broken() { ForwardError::BodyCutOff } else { failed.error };
+        // Of what its client did, a target is not to blame.
+        if !matches!(failure, ForwardError::BodyCutOff | ForwardError::ClientSilent) {
+            in_flight.failed();
         }
+        exchange.missed(&target, &failure);
+        tracing::debug!(target = ?target.state.key, error = %failure, "the target did not answer");
+        next = failed.unsent.filter(|_| may_go_on && lender.is_untouched());
     }
     Err(failure)
 }
 
-async fn send(target: &Target, request: &mut Request<Body>, upgrades: bool) -> Result<Response<Body>, ForwardError> {
-    let request = std::mem::replace(request, Request::new(body::empty()));
-    match (&target.endpoint, &target.pool) {
-        (Endpoint::Local(_), _) if upgrades => Err(ForwardError::CannotUpgrade),
-        (Endpoint::Local(handler), _) => handler.call(request).await.map_err(ForwardError::Target),
-        (Endpoint::Tcp(_), Some(pool)) => pool.send(request).await.map_err(ForwardError::Send),
-        (Endpoint::Tcp(_) | Endpoint::NotListening, _) => Err(ForwardError::NotListening),
+/// Why a target did not answer, and the request where that target surely has seen nothing of it.
+struct Failed {
+    error: ForwardError,
+    unsent: Option<Request<Body>>,
+}
+
+impl Failed {
+    fn at_last(error: ForwardError) -> Failed {
+        Failed { error, unsent: None }
     }
 }
 
-/// Whether another target may have the request, of whose body nobody has seen a byte: where this one surely never saw
-/// it, or where seeing it twice does no harm because its method says so.
-fn may_go_elsewhere(error: &ForwardError, parts: &Parts) -> bool {
-    match error {
-        ForwardError::NotListening
-        | ForwardError::Target(TargetError::NotStarted | TargetError::Overloaded)
-        | ForwardError::Send(SendError::Connect(..)) => true,
-        ForwardError::Target(TargetError::Stopped) | ForwardError::Send(SendError::Stale(_)) => {
-            parts.method.is_idempotent()
+async fn send(
+    target: &Target,
+    request: Request<Body>,
+    upgrades: bool,
+    may_go_on: bool,
+    lender: &Lender,
+) -> Result<Response<Body>, Failed> {
+    match (&target.endpoint, &target.pool) {
+        (Endpoint::Local(_), _) if upgrades => Err(Failed::at_last(ForwardError::CannotUpgrade)),
+        (Endpoint::Local(handler), _) => {
+            // A handler takes the request with it; where another could be next, that one needs a head of its own.
+            let spare = may_go_on.then(|| head(&request));
+            let answered = handler.call(request).await;
+            answered.map_err(|error| {
+                let is_unseen = matches!(error, TargetError::NotStarted | TargetError::Overloaded);
+                let unsent = spare.filter(|_| is_unseen).map(|head| head.map(|()| lender.lend()));
+                Failed { error: ForwardError::Target(error), unsent }
+            })
         }
-        _ => false,
+        (Endpoint::Tcp(_), Some(pool)) => pool.send(request).await.map_err(|failed| {
+            let connect::Failed { error, unsent } = *failed;
+            // After ten seconds of trying, the client has waited for long enough.
+            let unsent = unsent.filter(|_| !matches!(error, SendError::ConnectTimedOut(_)));
+            Failed { error: ForwardError::Send(error), unsent }
+        }),
+        (Endpoint::Tcp(_) | Endpoint::NotListening, _) => {
+            Err(Failed { error: ForwardError::NotListening, unsent: Some(request) })
+        }
     }
+}
+
+fn head(request: &Request<Body>) -> Request<()> {
+    let mut head = Request::new(());
+    *head.method_mut() = request.method().clone();
+    *head.uri_mut() = request.uri().clone();
+    *head.version_mut() = request.version();
+    *head.headers_mut() = request.headers().clone();
+    head
 }
 
 fn unasked_switch() -> TargetError {

@@ -4,32 +4,35 @@
 //! hyper refuses lengths that differ and codings that are not `chunked`, and drops a length beside `chunked`; here it goes
 //! out again by what was really read. An ambiguous Host is refused.
 
-use std::cell::Cell;
-use std::net::IpAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
+mod forwarded;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, SERVER, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{Method, Request, Uri, Version};
 
 use crate::proxy::answer::ForwardError;
 use crate::proxy::client::Client;
-use crate::proxy::group::scatter;
-use crate::proxy::routes::{Route, split_port};
-use crate::proxy::settings::ForwardedFor;
+use crate::proxy::headers::forwarded::FORWARDED_FOR;
+use crate::proxy::routes::{Entrance, Route, split_port};
+use crate::proxy::settings::{ListenerSettings, ProtocolVersion};
 
 /// Where ELB answers 463.
 const FORWARDED_FOR_MAX: usize = 30;
+/// ELB's limit of the request line. Of it the method and the version are little.
+const TARGET_BYTES_MAX: usize = 16 * 1024;
+/// ELB's limit of one header.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// ELB's limit of all headers of a request together.
+pub const HEADERS_BYTES_MAX: usize = 64 * 1024;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// What ELB says it is, in what it answers itself.
+const ELB: HeaderValue = HeaderValue::from_static("awselb/2.0");
 
 /// The host that the client called: of HTTP/2's authority, or of the one Host header.
 pub fn host<B>(request: &Request<B>) -> Result<&str, ForwardError> {
@@ -39,6 +42,7 @@ pub fn host<B>(request: &Request<B>) -> Result<&str, ForwardError> {
         return Err(ForwardError::BadRequest("more than one Host header"));
     }
     if let Some(authority) = request.uri().authority() {
+        // RFC 9112, 3.2.2: the target counts, and what Host says is replaced by it.
         return Ok(authority.as_str());
     }
     match first {
@@ -55,47 +59,137 @@ pub fn check<B>(request: &Request<B>) -> Result<(), ForwardError> {
         Method::CONNECT => return Err(ForwardError::BadRequest("CONNECT is not for load balancers")),
         _ => {}
     }
-    let forwarded = request.headers().get_all(FORWARDED_FOR).iter();
-    let addresses = forwarded.map(|value| value.as_bytes().iter().filter(|byte| **byte == b',').count() + 1);
-    if addresses.sum::<usize>() > FORWARDED_FOR_MAX {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target > TARGET_BYTES_MAX {
+        return Err(ForwardError::TargetTooLong);
+    }
+    let mut all = 0;
+    let mut addresses = 0;
+    for (name, value) in request.headers() {
+        let bytes = name.as_str().len() + value.len() + 4;
+        all += bytes;
+        if bytes > HEADER_BYTES_MAX {
+            return Err(ForwardError::BadRequest("a header of more than 16 KiB"));
+        }
+        if *name == FORWARDED_FOR {
+            addresses += value.as_bytes().iter().filter(|byte| **byte == b',').count() + 1;
+        }
+    }
+    if all > HEADERS_BYTES_MAX {
+        return Err(ForwardError::BadRequest("headers of more than 64 KiB together"));
+    }
+    if addresses > FORWARDED_FOR_MAX {
         return Err(ForwardError::TooManyForwarders);
     }
     Ok(())
 }
 
+/// Whether targets that speak `version` can be given the request at all: what they speak is not translated.
+pub fn check_version(parts: &Parts, version: ProtocolVersion) -> Result<(), ForwardError> {
+    let is_http2 = parts.version >= Version::HTTP_2;
+    match version {
+        ProtocolVersion::Http1 if is_grpc(&parts.headers) => Err(ForwardError::ProtocolVersion(
+            "the request is one of gRPC, the protocol version of the target group HTTP1",
+        )),
+        ProtocolVersion::Http1 => Ok(()),
+        ProtocolVersion::Http2 | ProtocolVersion::Grpc if !is_http2 => {
+            Err(ForwardError::ProtocolVersion("the target group speaks HTTP/2, the request came over HTTP/1.1"))
+        }
+        ProtocolVersion::Grpc if parts.method != Method::POST => {
+            Err(ForwardError::ProtocolVersion("the target group speaks gRPC, the request is no POST"))
+        }
+        ProtocolVersion::Http2 | ProtocolVersion::Grpc => Ok(()),
+    }
+}
+
+/// `application/grpc`, with or without what messages are written in; gRPC-Web is something else, and speaks HTTP/1.1.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let Some(content_type) = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) else { return false };
+    match content_type.split_at_checked(b"application/grpc".len()) {
+        Some((kind, rest)) => {
+            kind.eq_ignore_ascii_case(b"application/grpc") && rest.first().is_none_or(|next| b"+; ".contains(next))
+        }
+        None => false,
+    }
+}
+
 /// The protocol that the client wants to switch to, such as `websocket`.
 pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let protocol = headers.get(UPGRADE)?;
     let mut connection = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let wants = connection.any(|value| value.split(',').any(|word| word.trim().eq_ignore_ascii_case("upgrade")));
     // HTTP/2 is spoken with prior knowledge only; the offer to switch to it is for us, and is declined by ignoring it.
-    headers.get(UPGRADE).filter(|protocol| wants && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).cloned()
+    Some(protocol).filter(|protocol| wants && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).cloned()
 }
 
 /// Makes of the client's request the one that a target gets: in origin form, with a Host, without what was between the
 /// client and us only, and with what says where it came from.
-pub fn to_target(parts: &mut Parts, route: &Route, client: &Client, upgrade: Option<HeaderValue>) {
+pub fn to_target(
+    parts: &mut Parts,
+    route: &Route,
+    entrance: Entrance<'_>,
+    client: &Client,
+    upgrade: Option<HeaderValue>,
+) {
+    let settings = &route.balancer.settings.http;
     let authority = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    let port = client_port(authority.as_ref().or(parts.headers.get(HOST)), route.record.port);
+    let port = client_port(authority.as_ref().or(parts.headers.get(HOST)));
     if let Some(authority) = authority {
         parts.headers.insert(HOST, authority);
+    }
+    // At the open port the port of Host is ours, not the listener's, and the way back there leads through it.
+    if !settings.preserves_host && matches!(entrance, Entrance::Listener(_)) {
+        set_host(&mut parts.headers, route);
+    }
+    if parts.version >= Version::HTTP_2 {
+        join_cookies(&mut parts.headers);
     }
     parts.uri = origin_form(std::mem::take(&mut parts.uri));
     parts.version = Version::HTTP_11;
     remove_hop_by_hop(&mut parts.headers);
     parts.headers.remove(EXPECT);
+    if settings.drops_invalid_headers {
+        drop_invalid(&mut parts.headers);
+    }
     if let Some(protocol) = upgrade {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(UPGRADE, protocol);
     }
-    add_forwarded_for(&mut parts.headers, route.balancer.settings.forwarded_for, client.peer.ip());
-    parts.headers.insert(FORWARDED_PROTO, HeaderValue::from_static(client.scheme()));
-    parts.headers.insert(FORWARDED_PORT, HeaderValue::from(port));
-    add_trace(&mut parts.headers);
+    forwarded::add(&mut parts.headers, settings, &route.settings, client, port);
 }
 
-/// The port as the client sees it: on the open port that is what its Host says, which is where a redirect must lead back.
-pub fn client_port(host: Option<&HeaderValue>, listener: u16) -> u16 {
-    host.and_then(|host| host.to_str().ok()).and_then(|host| split_port(host).1).unwrap_or(listener)
+/// The port as the client sees it, where its Host says one: on the open port that is where a redirect must lead back.
+pub fn client_port(host: Option<&HeaderValue>) -> Option<u16> {
+    host.and_then(|host| host.to_str().ok()).and_then(|host| split_port(host).1)
+}
+
+/// What ELB makes of Host unless it preserves it: at a default port it takes away the port, at another it adds its own
+/// where the client gave none. A request of HTTP/1.0 without any gets the load balancer's name.
+fn set_host(headers: &mut HeaderMap, route: &Route) {
+    let is_default = matches!(route.record.port, 80 | 443);
+    let changed = {
+        let sent = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty());
+        match sent.map(|sent| (sent, split_port(sent))) {
+            Some((_, (name, Some(_)))) if is_default => HeaderValue::from_str(name),
+            Some((sent, (_, None))) if !is_default => HeaderValue::from_str(&format!("{sent}:{}", route.record.port)),
+            Some(_) => return,
+            None => HeaderValue::from_str(&route.balancer.record.dns_name()),
+        }
+    };
+    if let Ok(changed) = changed {
+        headers.insert(HOST, changed);
+    }
+}
+
+/// HTTP/2 may send a cookie's pairs in lines of their own, which only HTTP/2 may: RFC 9113, 8.2.3.
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 fn origin_form(uri: Uri) -> Uri {
@@ -105,18 +199,30 @@ fn origin_form(uri: Uri) -> Uri {
     uri.path_and_query().and_then(|path| Uri::try_from(path.as_str()).ok()).unwrap_or_else(|| Uri::from_static("/"))
 }
 
+/// Removes headers whose names have anything but letters, digits and hyphens, as some servers read them as others.
+fn drop_invalid(headers: &mut HeaderMap) {
+    let is_valid = |name: &HeaderName| name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let invalid: Vec<HeaderName> = headers.keys().filter(|name| !is_valid(name)).cloned().collect();
+    for name in invalid {
+        headers.remove(name);
+    }
+}
+
 /// Removes what concerns one connection, from requests and from responses.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let mut named: Vec<HeaderName> = Vec::new();
-    for value in headers.get_all(CONNECTION) {
-        let words = value.to_str().unwrap_or_default().split(',').map(str::trim);
-        // What a client names here must not take away what we, or the framing, rely on.
-        let may_go = |name: &HeaderName| *name != HOST && *name != CONTENT_LENGTH && *name != FORWARDED_FOR;
-        named.extend(words.filter_map(|word| word.parse::<HeaderName>().ok()).filter(may_go));
+    if headers.contains_key(CONNECTION) {
+        let mut named: Vec<HeaderName> = Vec::new();
+        for value in headers.get_all(CONNECTION) {
+            let words = value.to_str().unwrap_or_default().split(',').map(str::trim);
+            // What a client names here must not take away what we, or the framing, rely on.
+            let may_go = |name: &HeaderName| *name != HOST && *name != CONTENT_LENGTH && *name != FORWARDED_FOR;
+            named.extend(words.filter_map(|word| word.parse::<HeaderName>().ok()).filter(may_go));
+        }
+        for name in named {
+            headers.remove(name);
+        }
     }
-    for name in
-        named.iter().chain(&[CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, HTTP2_SETTINGS])
-    {
+    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, HTTP2_SETTINGS] {
         headers.remove(name);
     }
     // gRPC wants `TE: trailers`, and it is all that HTTP/2 allows.
@@ -125,47 +231,17 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn add_forwarded_for(headers: &mut HeaderMap, mode: ForwardedFor, peer: IpAddr) {
-    match mode {
-        ForwardedFor::Preserve => return,
-        ForwardedFor::Remove => {
-            headers.remove(FORWARDED_FOR);
-            return;
-        }
-        ForwardedFor::Append => {}
-    }
-    let mut line = Vec::new();
-    for earlier in headers.get_all(FORWARDED_FOR) {
-        line.extend_from_slice(earlier.as_bytes());
-        line.extend_from_slice(b", ");
-    }
-    line.extend_from_slice(peer.to_canonical().to_string().as_bytes());
-    if let Ok(value) = HeaderValue::from_bytes(&line) {
-        headers.insert(FORWARDED_FOR, value);
+/// What the listener says on every response, its own and the targets'.
+pub fn to_client(headers: &mut HeaderMap, listener: &ListenerSettings) {
+    for (name, value) in &listener.response_headers {
+        headers.insert(name, value.clone());
     }
 }
 
-/// Names the request as ELB does: `Root=1-TIME-ID`, or `Self=1-TIME-ID;` before what the client sent.
-fn add_trace(headers: &mut HeaderMap) {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let count = TRACES.get().wrapping_add(1);
-    TRACES.set(count);
-    let id = format!("1-{seconds:08x}-{:016x}{:08x}", scatter(count), scatter(!count) >> 32);
-    let line = match headers.get(TRACE_ID).and_then(|sent| sent.to_str().ok()) {
-        Some(sent) => format!("Self={id};{sent}"),
-        None => format!("Root={id}"),
-    };
-    if let Ok(value) = HeaderValue::from_str(&line) {
-        headers.insert(TRACE_ID, value);
-    }
+/// Says whose answer it is, where it is the load balancer's.
+pub fn sign(headers: &mut HeaderMap) {
+    headers.insert(SERVER, ELB);
 }
 
-thread_local! {
-    /// Where this thread's ids go on. They have to be different, not unpredictable; so one seed for a thread is enough.
-    static TRACES: Cell<u64> = {
-        let mut seed = [0; 8];
-        // Without randomness ids may repeat after a restart, which only makes traces harder to tell apart.
-        let _ = getrandom::fill(&mut seed);
-        Cell::new(u64::from_le_bytes(seed))
-    };
-}
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::model::load_balancer::Action;
 use crate::model::{Arn, TargetGroup};
-use crate::proxy::connect::Pool;
+use crate::proxy::connect::{Pool, Speech};
 use crate::proxy::group::{Group, Members};
 use crate::proxy::routes::Routes;
-use crate::proxy::settings::{GroupSettings, ProtocolVersion};
+use crate::proxy::settings::GroupSettings;
 use crate::proxy::spec::{Endpoint, LoadBalancerSpec, RoutesSpec, TargetGroupSpec, TargetSpec};
 use crate::proxy::target::{Target, TargetKey, TargetStanding};
 use crate::proxy::{Shared, WantedListener};
@@ -76,7 +76,7 @@ impl Shared {
             );
             state.set_draining(target.draining);
             all.push(Arc::new(Target {
-                pool: pool(target, settings.protocol_version, earlier),
+                pool: pool(target, settings.speech(), earlier),
                 endpoint: target.endpoint.clone(),
                 check: target.check.clone(),
                 state,
@@ -95,12 +95,12 @@ impl Shared {
 }
 
 /// The pool of the same address, or a new one.
-fn pool(target: &TargetSpec, version: ProtocolVersion, earlier: Option<&Arc<Target>>) -> Option<Arc<Pool>> {
+fn pool(target: &TargetSpec, speech: Speech, earlier: Option<&Arc<Target>>) -> Option<Arc<Pool>> {
     let Endpoint::Tcp(address) = target.endpoint else { return None };
     let earlier = earlier.and_then(|target| target.pool.as_ref());
     match earlier {
-        Some(pool) if pool.is_for(address, version) => Some(Arc::clone(pool)),
-        _ => Some(Arc::new(Pool::new(address, version))),
+        Some(pool) if pool.is_for(address, speech) => Some(Arc::clone(pool)),
+        _ => Some(Arc::new(Pool::new(address, speech))),
     }
 }
 

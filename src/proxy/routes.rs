@@ -12,6 +12,7 @@ use crate::model::{Arn, Listener};
 use crate::proxy::balancer::Balancer;
 use crate::proxy::group::Group;
 use crate::proxy::rules::Rules;
+use crate::proxy::settings::ListenerSettings;
 use crate::proxy::spec::RoutesSpec;
 
 /// What every load balancer's name ends with.
@@ -39,6 +40,7 @@ pub struct Route {
     pub record: Arc<Listener>,
     pub balancer: Arc<Balancer>,
     pub rules: Rules,
+    pub settings: Arc<ListenerSettings>,
 }
 
 impl Routes {
@@ -61,10 +63,14 @@ impl Routes {
             let mut listeners = Vec::new();
             for listener in spec.listeners.iter().filter(|listener| is_http(&listener.record)) {
                 let arn = listener.record.arn();
-                let rules_before = before.by_listener.get(&arn).map(|route| &route.rules);
-                let rules = Rules::next(&listener.record, &listener.rules, groups, rules_before);
+                let before = before.by_listener.get(&arn);
+                let rules = Rules::next(&listener.record, &listener.rules, groups, before.map(|route| &route.rules));
+                let settings = match before {
+                    Some(before) if Arc::ptr_eq(&before.record, &listener.record) => Arc::clone(&before.settings),
+                    _ => Arc::new(ListenerSettings::of(&listener.record)),
+                };
                 let (record, balancer) = (Arc::clone(&listener.record), Arc::clone(&balancer));
-                listeners.push(Arc::new(Route { listener: arn, record, balancer, rules }));
+                listeners.push(Arc::new(Route { listener: arn, record, balancer, rules, settings }));
             }
             for route in &listeners {
                 routes.by_listener.insert(route.listener.clone(), Arc::clone(route));

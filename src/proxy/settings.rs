@@ -1,12 +1,17 @@
 //! The attributes of load balancers and target groups as the data path uses them: read once from the texts of a record,
 //! and kept as long as the record is the same.
 
+mod http;
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::model::load_balancer::HealthCheck;
 use crate::model::{LoadBalancer, TargetGroup};
+use crate::proxy::connect::Speech;
+
+pub use http::{HttpSettings, ListenerSettings};
 
 /// The longest that a connection may stay without a byte, as `idle_timeout.timeout_seconds` of a load balancer has it
 /// by default.
@@ -16,8 +21,7 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct BalancerSettings {
     /// `idle_timeout.timeout_seconds`.
     pub idle_timeout: Duration,
-    /// `routing.http.xff_header_processing.mode`.
-    pub forwarded_for: ForwardedFor,
+    pub http: HttpSettings,
 }
 
 /// What becomes of `X-Forwarded-For`.
@@ -34,11 +38,7 @@ impl BalancerSettings {
         let idle_seconds = attribute(set, "idle_timeout.timeout_seconds").and_then(|text| text.parse().ok());
         BalancerSettings {
             idle_timeout: idle_seconds.map_or(IDLE_TIMEOUT, Duration::from_secs),
-            forwarded_for: match attribute(set, "routing.http.xff_header_processing.mode") {
-                Some("preserve") => ForwardedFor::Preserve,
-                Some("remove") => ForwardedFor::Remove,
-                _ => ForwardedFor::Append,
-            },
+            http: HttpSettings::of(set),
         }
     }
 }
@@ -94,6 +94,8 @@ pub struct GroupSettings {
     pub stickiness: Option<Stickiness>,
     pub minimum_healthy: MinimumHealthy,
     pub protocol_version: ProtocolVersion,
+    /// `HTTPS`: targets are spoken to over TLS.
+    pub is_tls: bool,
     pub health_check: HealthCheck,
     /// Of the health check, or of the tag `coracle.health.interval-ms`.
     pub check_interval: Duration,
@@ -102,6 +104,10 @@ pub struct GroupSettings {
 }
 
 impl GroupSettings {
+    pub fn speech(&self) -> Speech {
+        Speech { version: self.protocol_version, is_tls: self.is_tls }
+    }
+
     pub fn of(record: &TargetGroup) -> GroupSettings {
         let set = &record.attributes;
         let algorithm = match attribute(set, "load_balancing.algorithm.type") {
@@ -121,6 +127,7 @@ impl GroupSettings {
                 count: number(set, &format!("{MINIMUM_HEALTHY}.count")).unwrap_or(1),
                 percentage: number(set, &format!("{MINIMUM_HEALTHY}.percentage")),
             },
+            is_tls: record.protocol == "HTTPS",
             protocol_version: match record.protocol_version.as_str() {
                 "HTTP2" => ProtocolVersion::Http2,
                 "GRPC" => ProtocolVersion::Grpc,

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::proxy::body;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::headers;
 use crate::proxy::target::{Body, InFlight};
 
@@ -39,11 +40,16 @@ impl Upgrade {
     }
 }
 
-/// Hands the target's `101` to the client and joins both connections; the request is in flight until they end.
-pub fn join(client: Upgrade, mut response: Response<Body>, in_flight: InFlight, idle: Duration) -> Response<Body> {
+/// Hands the target's `101` to the client and joins both connections, until when the request lasts.
+pub fn join(
+    client: Upgrade,
+    mut response: Response<Body>,
+    lasting: (Exchange, InFlight),
+    idle: Duration,
+) -> Response<Body> {
     let target = hyper::upgrade::on(&mut response);
     tokio::spawn(async move {
-        let _in_flight = in_flight;
+        let _lasting = lasting;
         let (client, target) = match tokio::try_join!(client.connection, target) {
             Ok(both) => both,
             Err(error) => return tracing::debug!(%error, "a switch of protocols ended before it began"),

@@ -12,6 +12,7 @@ use crate::proxy::access_log::Message;
 use crate::proxy::action::RouteAction;
 use crate::proxy::answer::ForwardError;
 use crate::proxy::client::Client;
+use crate::proxy::desync::{Class, Classification};
 use crate::proxy::exchange::{Entry, Exchange, MatchedRule, Times, Transformed, is_grpc};
 use crate::proxy::observers::Observers;
 use crate::proxy::routes::Route;
@@ -83,6 +84,11 @@ impl Recording {
         };
         let observers = Arc::clone(observers);
         Some(Box::new(Recording { entry, observers, span, begun: Instant::now(), sent_at: None, answered_at: None }))
+    }
+
+    pub fn classified(&mut self, classification: Classification) {
+        let Classification { class, reason } = classification;
+        self.entry.classification = (class != Class::Compliant).then(|| (class.name(), reason));
     }
 
     pub fn matched(&mut self, rule: &RuleRoute) {

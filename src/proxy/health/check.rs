@@ -207,7 +207,7 @@ async fn within<T>(
 fn not_sent(error: &SendError) -> Outcome {
     match error {
         SendError::ConnectTimedOut(_) => Outcome::failed(TIMEOUT, "Request timed out"),
-        SendError::Connect(..) | SendError::Stale(_) | SendError::Broken(_) => {
+        SendError::Connect(..) | SendError::Unsent(_) | SendError::Stale(_) | SendError::Broken(_) => {
             Outcome::failed(FAILED, "Health checks failed")
         }
     }

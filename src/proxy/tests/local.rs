@@ -277,17 +277,17 @@ async fn what_a_target_has_begun_is_not_begun_again() {
         })
     };
     let post = || Request::post("/").header("host", "web.elb.localhost").body(Full::from("x")).unwrap();
-    // A method that is not idempotent, at a target that may have seen it.
+    // At a target that may have seen it.
     publish_healthy(&proxy, &forwarding(vec![target(1, stops(false)), target(2, stops(false))]), 2).await;
     assert_eq!(status(&proxy, post()).await, 502);
     assert_eq!(calls.load(Ordering::Relaxed), 1);
-    // An idempotent one goes on to the other.
+    // Nor is an idempotent one sent on: what it does there twice is not for us to judge.
     assert_eq!(status(&proxy, get()).await, 502);
-    assert_eq!(calls.load(Ordering::Relaxed), 3);
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
     // A body of which a byte was read is gone.
     publish_healthy(&proxy, &forwarding(vec![target(3, stops(true)), target(4, stops(true))]), 2).await;
     assert_eq!(status(&proxy, post()).await, 503);
-    assert_eq!(calls.load(Ordering::Relaxed), 4);
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ const BUCKET: Form = Form::Text(63);
 const PREFIX: Form = Form::Text(1024);
 /// ELB's own limit of a header's value.
 const HEADER_VALUE: Form = Form::Text(1024);
+const HEADER_NAME: Form = Form::Text(40);
 const DAY_SECONDS: &str = "86400";
 const WEEK_SECONDS: u32 = 604_800;
 /// Targets of one group at AWS.
@@ -39,13 +40,13 @@ pub const LOAD_BALANCER: Table = Table { subject: "Load balancer", rows: &[
     no_effect("ipv6.deny_all_igw_traffic", "false", Form::Boolean),
     // An Application Load Balancer's is always on, at AWS too.
     honoured("load_balancing.cross_zone.enabled", "true", Form::OneOf(&["true"])),
-    no_effect("routing.http.desync_mitigation_mode", "defensive", Form::OneOf(&["monitor", "defensive", "strictest"])),
-    no_effect("routing.http.drop_invalid_header_fields.enabled", "false", Form::Boolean),
-    no_effect("routing.http.preserve_host_header.enabled", "false", Form::Boolean),
-    no_effect("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false", Form::Boolean),
-    no_effect("routing.http.xff_client_port.enabled", "false", Form::Boolean),
+    honoured("routing.http.desync_mitigation_mode", "defensive", Form::OneOf(&["monitor", "defensive", "strictest"])),
+    honoured("routing.http.drop_invalid_header_fields.enabled", "false", Form::Boolean),
+    honoured("routing.http.preserve_host_header.enabled", "false", Form::Boolean),
+    honoured("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false", Form::Boolean),
+    honoured("routing.http.xff_client_port.enabled", "false", Form::Boolean),
     honoured("routing.http.xff_header_processing.mode", "append", Form::OneOf(&["append", "preserve", "remove"])),
-    no_effect("routing.http2.enabled", "true", Form::Boolean),
+    honoured("routing.http2.enabled", "true", Form::Boolean),
     no_effect("waf.fail_open.enabled", "false", Form::Boolean),
     no_effect("zonal_shift.config.enabled", "false", Form::Boolean),
 ] };
@@ -72,15 +73,24 @@ pub const TARGET_GROUP: Table = Table { subject: "Target group", rows: &[
 
 #[rustfmt::skip] // A table: one row a line.
 pub const LISTENER: Table = Table { subject: "Listener", rows: &[
-    no_effect("routing.http.response.access_control_allow_credentials.header_value", "", HEADER_VALUE),
-    no_effect("routing.http.response.access_control_allow_headers.header_value", "", HEADER_VALUE),
-    no_effect("routing.http.response.access_control_allow_methods.header_value", "", HEADER_VALUE),
-    no_effect("routing.http.response.access_control_allow_origin.header_value", "", HEADER_VALUE),
-    no_effect("routing.http.response.access_control_expose_headers.header_value", "", HEADER_VALUE),
-    no_effect("routing.http.response.access_control_max_age.header_value", "", HEADER_VALUE),
-    no_effect("routing.http.response.content_security_policy.header_value", "", HEADER_VALUE),
-    no_effect("routing.http.response.server.enabled", "true", Form::Boolean),
-    no_effect("routing.http.response.strict_transport_security.header_value", "", HEADER_VALUE),
-    no_effect("routing.http.response.x_content_type_options.header_value", "", HEADER_VALUE),
-    no_effect("routing.http.response.x_frame_options.header_value", "", HEADER_VALUE),
+    // Clients are asked for no certificate, so there is nothing to say of one.
+    no_effect("routing.http.request.x_amzn_mtls_clientcert.header_name", "", HEADER_NAME),
+    no_effect("routing.http.request.x_amzn_mtls_clientcert_issuer.header_name", "", HEADER_NAME),
+    no_effect("routing.http.request.x_amzn_mtls_clientcert_leaf.header_name", "", HEADER_NAME),
+    no_effect("routing.http.request.x_amzn_mtls_clientcert_serial_number.header_name", "", HEADER_NAME),
+    no_effect("routing.http.request.x_amzn_mtls_clientcert_subject.header_name", "", HEADER_NAME),
+    no_effect("routing.http.request.x_amzn_mtls_clientcert_validity.header_name", "", HEADER_NAME),
+    honoured("routing.http.request.x_amzn_tls_cipher_suite.header_name", "", HEADER_NAME),
+    honoured("routing.http.request.x_amzn_tls_version.header_name", "", HEADER_NAME),
+    honoured("routing.http.response.access_control_allow_credentials.header_value", "", HEADER_VALUE),
+    honoured("routing.http.response.access_control_allow_headers.header_value", "", HEADER_VALUE),
+    honoured("routing.http.response.access_control_allow_methods.header_value", "", HEADER_VALUE),
+    honoured("routing.http.response.access_control_allow_origin.header_value", "", HEADER_VALUE),
+    honoured("routing.http.response.access_control_expose_headers.header_value", "", HEADER_VALUE),
+    honoured("routing.http.response.access_control_max_age.header_value", "", HEADER_VALUE),
+    honoured("routing.http.response.content_security_policy.header_value", "", HEADER_VALUE),
+    honoured("routing.http.response.server.enabled", "true", Form::Boolean),
+    honoured("routing.http.response.strict_transport_security.header_value", "", HEADER_VALUE),
+    honoured("routing.http.response.x_content_type_options.header_value", "", HEADER_VALUE),
+    honoured("routing.http.response.x_frame_options.header_value", "", HEADER_VALUE),
 ] };
