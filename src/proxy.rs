@@ -23,6 +23,7 @@ mod forward;
 mod group;
 mod headers;
 mod health;
+mod hold;
 mod metrics;
 mod observers;
 mod publish;
@@ -49,7 +50,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 
-use crate::model::{Arn, TargetHealth};
+use crate::model::{Arn, TargetAnomaly, TargetHealth};
 use crate::proxy::observers::Observers;
 use crate::proxy::publish::Registry;
 use crate::proxy::routes::Routes;
@@ -77,6 +78,8 @@ pub struct HealthReport {
 pub enum HealthChange {
     /// What `DescribeTargetHealth` shows from now on.
     Health(TargetHealth),
+    /// It fails more often than the others of its group, or no longer does.
+    Anomaly(TargetAnomaly),
     /// A draining target has no request in flight, and will get none.
     Drained,
 }
@@ -105,6 +108,8 @@ struct Shared {
     changed: Arc<Notify>,
     wanted: watch::Sender<Vec<WantedListener>>,
     bound: watch::Sender<BTreeMap<Arn, SocketAddr>>,
+    /// Groups at which requests wait.
+    held: Arc<hold::Wanted>,
 }
 
 impl Proxy {
@@ -123,6 +128,7 @@ impl Proxy {
             changed: Arc::new(Notify::new()),
             wanted: watch::Sender::new(Vec::new()),
             bound: watch::Sender::new(BTreeMap::new()),
+            held: Arc::new(hold::Wanted::default()),
         });
         let health = control.spawn(health::watch(Arc::clone(&shared), report)).abort_handle();
         Arc::new(Proxy { shared, reports: Mutex::new(Some(reports)), health })
@@ -161,6 +167,12 @@ impl Proxy {
     /// What changed at targets, in order. They have one reader: the loop of targets in `control`.
     pub fn health_reports(&self) -> mpsc::Receiver<HealthReport> {
         self.reports.lock().take().expect("the reports have one reader, which takes them once")
+    }
+
+    /// The groups at which requests wait for a first target, and how many. It changes when the first comes and when the
+    /// last goes.
+    pub fn wanted_groups(&self) -> watch::Receiver<BTreeMap<Arn, usize>> {
+        self.shared.held.subscribe()
     }
 
     /// The listeners whose own port should be open.

@@ -4,18 +4,19 @@
 mod probe;
 mod stops;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::control::Clock;
 use crate::control::host::probe::Prober;
 use crate::control::host::stops::Stops;
-use crate::model::TaskId;
+use crate::model::{Arn, TaskId};
 use crate::network::Table;
 use crate::proxy::{Body, HealthReport, LocalTarget, Proxy, RoutesSpec, TargetError};
 use crate::runtime::{Handler, HandlerError, LogSink, MemoryUse, Report, RunningTask, Runtime, Stream, TaskSpec};
@@ -55,6 +56,10 @@ pub trait Balancer: Send + Sync + 'static {
     fn publish(&self, routes: &RoutesSpec);
     /// What changes at targets. Taken once.
     fn health_reports(&self) -> mpsc::Receiver<HealthReport>;
+    /// The groups at which requests wait for a first target, and how many.
+    fn wanted_groups(&self) -> watch::Receiver<BTreeMap<Arn, usize>>;
+    /// Whether a listener is reached at this address: a target there would be the load balancer itself.
+    fn is_own(&self, address: SocketAddr) -> bool;
 }
 
 impl Balancer for Proxy {
@@ -64,6 +69,16 @@ impl Balancer for Proxy {
 
     fn health_reports(&self) -> mpsc::Receiver<HealthReport> {
         Proxy::health_reports(self)
+    }
+
+    fn wanted_groups(&self) -> watch::Receiver<BTreeMap<Arn, usize>> {
+        Proxy::wanted_groups(self)
+    }
+
+    fn is_own(&self, address: SocketAddr) -> bool {
+        let bound = self.bound();
+        let bound = bound.borrow();
+        bound.values().any(|own| own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified()))
     }
 }
 
@@ -185,6 +200,11 @@ impl LocalTarget for HandlerTarget {
     fn call(&self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, TargetError>> {
         let handler = self.0.clone();
         Box::pin(async move { handler.call(request).await.map_err(target_error) })
+    }
+
+    fn admit(&self) -> BoxFuture<'static, Result<(), TargetError>> {
+        let handler = self.0.clone();
+        Box::pin(async move { handler.admit().await.map_err(target_error) })
     }
 }
 

@@ -4,6 +4,7 @@
 //! tasks that it stops are judged again when they are written. That is enough: nobody else makes tasks of services, and a
 //! task that ended meanwhile wakes the next pass.
 
+pub mod from_zero;
 pub mod new_task;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -226,6 +227,7 @@ fn apply(shared: &Shared, view: &mut View, service: &mut Service, action: &Actio
             view.put(stopped);
         }
         Action::SetThrottle(throttle) => service.throttle = *throttle,
+        Action::SetDesiredCount(count) => service.desired_count = *count,
         Action::SetFailedTasks { deployment, failed_tasks } => {
             change_deployment(service, deployment, at, |deployment| deployment.failed_tasks = *failed_tasks);
         }

@@ -7,6 +7,7 @@
 mod backoff;
 mod deployment;
 pub mod events;
+pub mod from_zero;
 mod rolling;
 mod standing;
 
@@ -71,6 +72,7 @@ pub enum Action {
         reason: String,
     },
     SetThrottle(Throttle),
+    SetDesiredCount(u32),
     SetFailedTasks {
         deployment: String,
         failed_tasks: u32,

@@ -42,6 +42,10 @@ pub enum ForwardError {
     NoGroup,
     #[error("no target is registered that could take the request")]
     NoTarget,
+    #[error("the service has not started a task for the request in time")]
+    HeldTooLong,
+    #[error("too many requests wait for the service's first task")]
+    TooManyHeld,
     #[error("nothing listens at the target's port yet")]
     NotListening,
     #[error("the target did not answer in time")]
@@ -65,7 +69,11 @@ impl ForwardError {
             ForwardError::ProtocolVersion(_) => elb_status(464),
             ForwardError::NoRoute(_) => StatusCode::NOT_FOUND,
             ForwardError::CannotUpgrade => StatusCode::NOT_IMPLEMENTED,
-            ForwardError::NoAction | ForwardError::NoGroup | ForwardError::NoTarget => StatusCode::SERVICE_UNAVAILABLE,
+            ForwardError::NoAction
+            | ForwardError::NoGroup
+            | ForwardError::NoTarget
+            | ForwardError::HeldTooLong
+            | ForwardError::TooManyHeld => StatusCode::SERVICE_UNAVAILABLE,
             ForwardError::NotListening => StatusCode::BAD_GATEWAY,
             ForwardError::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             ForwardError::Target(error) => match error {

@@ -19,6 +19,7 @@ use crate::proxy::desync::{self, Verdict};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::group::Group;
 use crate::proxy::headers;
+use crate::proxy::hold;
 use crate::proxy::routes::{Entrance, Route};
 use crate::proxy::rules::Facts;
 use crate::proxy::spec::Endpoint;
@@ -179,6 +180,7 @@ where
     exchange.chose(chosen.group);
     let (mut parts, body) = request.into_parts();
     headers::check_version(&parts, chosen.group.members.load().settings.protocol_version)?;
+    hold::until_served(chosen.group).await?;
     let session = Session::of(chosen.group, &parts.headers, &route.balancer.seal, now);
     parts.extensions.clear();
     headers::to_target(&mut parts, route, entrance, client, upgrade.as_ref().map(Upgrade::protocol));

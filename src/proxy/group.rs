@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::model::{Arn, TargetGroup, TargetState};
+use crate::proxy::hold::Wanted;
 use crate::proxy::settings::GroupSettings;
 use crate::proxy::stats::{Codes, Latency};
 use crate::proxy::target::{Mark, Target};
@@ -27,6 +29,10 @@ pub struct Group {
     /// it counts the draws.
     turn: AtomicU64,
     pub counts: GroupCounts,
+    /// Wakes requests that wait for a target, whenever the members change.
+    pub replaced: Notify,
+    /// Where they say that they wait.
+    pub wanted: Arc<Wanted>,
 }
 
 /// What listeners forwarded to the group, and what came of it.
@@ -48,6 +54,10 @@ pub struct Members {
     pub settings: Arc<GroupSettings>,
     /// Whether a listener forwards to this group: targets of an unused one are not checked.
     pub is_used: bool,
+    /// Whether a service will start a task for a request that finds no target.
+    pub scales_from_zero: bool,
+    /// Requests wait: such a service has no target yet of which more is known than that it is new.
+    pub holds: bool,
     /// Every registered target, in the order of their ordinals.
     pub all: Vec<Arc<Target>>,
     /// Those that get requests, in the same order.
@@ -68,12 +78,20 @@ impl Members {
             Some(_) => serving.iter().enumerate().map(|(at, target)| (target.state.mark, at)).collect(),
             None => HashMap::new(),
         };
-        Members { record, settings, is_used, all, serving, by_mark }
+        Members { record, settings, is_used, scales_from_zero: false, holds: false, all, serving, by_mark }
+    }
+
+    pub fn scaling_from_zero(mut self, scales_from_zero: bool) -> Members {
+        let is_known = |target: &&Arc<Target>| target.state.health() != TargetState::Initial;
+        self.scales_from_zero = scales_from_zero;
+        self.holds = scales_from_zero && !open(&self.all).any(|target| is_known(&target));
+        self
     }
 
     /// The same targets, sorted anew by what is known of their health.
     pub fn refreshed(&self) -> Members {
-        Members::new(Arc::clone(&self.record), Arc::clone(&self.settings), self.is_used, self.all.clone())
+        let (record, settings) = (Arc::clone(&self.record), Arc::clone(&self.settings));
+        Members::new(record, settings, self.is_used, self.all.clone()).scaling_from_zero(self.scales_from_zero)
     }
 
     /// Whether another target than this takes its full share: only then one that becomes healthy can begin slowly. The
@@ -86,7 +104,7 @@ impl Members {
 
     /// Healthy targets that do not drain.
     pub fn healthy(&self) -> impl Iterator<Item = &Arc<Target>> {
-        self.all.iter().filter(|target| !target.state.is_draining() && target.state.health() == TargetState::Healthy)
+        open(&self.all).filter(|target| target.state.health() == TargetState::Healthy)
     }
 }
 
@@ -94,7 +112,7 @@ impl Members {
 /// way: a wrong health check must not take a whole service away. Targets still in `initial` count as not healthy, there as
 /// here.
 fn serving(all: &[Arc<Target>], settings: &GroupSettings) -> Vec<Arc<Target>> {
-    let open: Vec<&Arc<Target>> = all.iter().filter(|target| !target.state.is_draining()).collect();
+    let open: Vec<&Arc<Target>> = open(all).collect();
     let is_healthy = |target: &&&Arc<Target>| target.state.health() == TargetState::Healthy;
     let healthy = open.iter().filter(is_healthy).count();
     if settings.minimum_healthy.is_met(healthy, open.len()) {
@@ -104,9 +122,32 @@ fn serving(all: &[Arc<Target>], settings: &GroupSettings) -> Vec<Arc<Target>> {
     }
 }
 
+/// Those that may get requests at all.
+fn open(all: &[Arc<Target>]) -> impl Iterator<Item = &Arc<Target>> {
+    all.iter().filter(|target| !target.state.is_draining() && target.unusable.is_none())
+}
+
 impl Group {
     pub fn new(arn: Arn, members: Members) -> Group {
-        Group { arn, members: ArcSwap::from_pointee(members), turn: AtomicU64::new(0), counts: GroupCounts::default() }
+        Group {
+            arn,
+            members: ArcSwap::from_pointee(members),
+            turn: AtomicU64::new(0),
+            counts: GroupCounts::default(),
+            replaced: Notify::new(),
+            wanted: Arc::default(),
+        }
+    }
+
+    /// Says in `wanted` when requests wait.
+    pub fn waiting_in(mut self, wanted: Arc<Wanted>) -> Group {
+        self.wanted = wanted;
+        self
+    }
+
+    pub fn replace(&self, members: Members) {
+        self.members.store(Arc::new(members));
+        self.replaced.notify_waiters();
     }
 }
 

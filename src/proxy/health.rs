@@ -4,49 +4,54 @@
 //!   back-off, so that a program which begins to listen late is not late by a whole interval; yet only failures that are
 //!   an interval apart count towards the unhealthy threshold.
 //! - From then on ELB's rules hold: so many failures in a row, so many passes in a row.
+//! - Each second what healthy targets really answered is looked at too: a check asks one thing, clients ask many.
 //! - A wake-up says that something changed, never what: the loop compares what it checks with what is registered.
 
+mod anomaly;
 mod check;
+mod running;
+mod shown;
 mod standing;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::model::{TargetHealth, TargetState};
+use crate::model::{TargetAnomaly, TargetHealth, TargetState};
 use crate::proxy::group::{Group, Members};
+use crate::proxy::health::anomaly::{Detector, Sample};
 use crate::proxy::health::check::{Check, Outcome};
+use crate::proxy::health::running::Running;
 use crate::proxy::health::standing::Standing;
 use crate::proxy::spec::Endpoint;
-use crate::proxy::target::{Target, TargetKey};
+use crate::proxy::target::{Target, TargetKey, WEIGHT_FULL};
 use crate::proxy::{HealthChange, HealthReport, Shared};
 
-/// Checks in flight at once. Each is a connection, or a handler's instance, for mostly less than a millisecond: this many
-/// check 10,000 targets each second, and take no more descriptors or instances than a busy service does.
-const CHECKS_AT_ONCE_MAX: usize = 64;
+/// How often targets are compared with each other: what fades in `anomaly` fades by this.
+const JUDGE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs until the proxy is dropped, which aborts it.
 pub async fn watch(shared: Arc<Shared>, reports: mpsc::Sender<HealthReport>) {
     let changed = Arc::clone(&shared.changed);
-    let mut watched = Watched { shared, reports, targets: HashMap::new(), due: BinaryHeap::new(), number: 0 };
-    let mut running: JoinSet<(TargetKey, u64, Outcome)> = JoinSet::new();
+    let mut watched = Watched::new(shared, reports);
+    let mut running = Running::default();
+    let mut judging = tokio::time::interval(JUDGE_PERIOD);
+    judging.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        while running.len() < CHECKS_AT_ONCE_MAX
-            && let Some((key, number, check)) = watched.take_due(Instant::now())
-        {
-            running.spawn(async move { (key, number, check.run().await) });
+        while let Some((key, number, check)) = watched.take_due(Instant::now()) {
+            running.begin(key, number, check);
         }
-        let next = watched.due.peek().map(|Reverse(due)| due.at).filter(|_| running.len() < CHECKS_AT_ONCE_MAX);
+        let next = watched.due.peek().map(|Reverse(due)| due.at);
         tokio::select! {
             () = changed.notified() => watched.compare().await,
-            Some(done) = running.join_next() => match done {
-                Ok((key, number, outcome)) => watched.settle(&key, number, &outcome, Instant::now()).await,
-                Err(error) => tracing::error!(%error, "a health check ended without an outcome"),
-            },
+            Some((key, number, outcome)) = running.next() => {
+                watched.settle(&key, number, outcome, Instant::now()).await;
+            }
+            _ = judging.tick() => watched.judge(Instant::now()).await,
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
         }
     }
@@ -59,6 +64,8 @@ struct Watched {
     /// May hold dates of what is gone; each is compared with its entry when it comes up.
     due: BinaryHeap<Reverse<Due>>,
     number: u64,
+    /// By the ARN of their group.
+    detectors: HashMap<String, Detector>,
 }
 
 /// A target that the loop knows.
@@ -71,7 +78,35 @@ struct Entry {
     /// Whether a check is running or has a date.
     is_checked: bool,
     shown: Option<TargetHealth>,
+    /// Until when an unhealthy target is shown with its connections draining.
+    drains_until: Option<Instant>,
+    anomaly: TargetAnomaly,
     is_drained: bool,
+}
+
+impl Entry {
+    fn new(number: u64, group: &Arc<Group>, target: &Arc<Target>) -> Entry {
+        Entry {
+            number,
+            group: Arc::clone(group),
+            target: Arc::clone(target),
+            standing: Standing::default(),
+            is_checked: false,
+            shown: None,
+            drains_until: None,
+            anomaly: TargetAnomaly::default(),
+            is_drained: false,
+        }
+    }
+
+    /// What is to be reported, if it is not what is shown already.
+    fn show(&mut self, health: TargetHealth) -> Option<(TargetKey, HealthChange)> {
+        if self.shown.as_ref() == Some(&health) {
+            return None;
+        }
+        self.shown = Some(health.clone());
+        Some((self.target.state.key.clone(), HealthChange::Health(health)))
+    }
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -82,23 +117,32 @@ struct Due {
 }
 
 impl Watched {
+    fn new(shared: Arc<Shared>, reports: mpsc::Sender<HealthReport>) -> Watched {
+        let (targets, due, detectors) = (HashMap::new(), BinaryHeap::new(), HashMap::new());
+        Watched { shared, reports, targets, due, number: 0, detectors }
+    }
+
     /// Takes over what is registered now.
     async fn compare(&mut self) {
-        let groups: Vec<Arc<Group>> = self.shared.registry.lock().groups.values().cloned().collect();
+        let groups = self.groups();
         let mut before = std::mem::take(&mut self.targets);
         let mut reports = Vec::new();
-        for group in groups {
+        for group in &groups {
             let members = group.members.load_full();
             for target in &members.all {
                 let earlier = before.remove(&target.state.key);
-                let mut entry = self.entry(earlier, &group, target);
+                let mut entry = self.entry(earlier, group, target);
                 reports.extend(self.take_over(&mut entry, &members));
                 self.targets.insert(target.state.key.clone(), entry);
             }
         }
-        for (target, change) in reports {
-            self.report(target, change).await;
-        }
+        let known: HashMap<&str, ()> = groups.iter().map(|group| (group.arn.as_str(), ())).collect();
+        self.detectors.retain(|arn, _| known.contains_key(arn.as_str()));
+        self.report(reports).await;
+    }
+
+    fn groups(&self) -> Vec<Arc<Group>> {
+        self.shared.registry.lock().groups.values().cloned().collect()
     }
 
     fn entry(&mut self, earlier: Option<Entry>, group: &Arc<Group>, target: &Arc<Target>) -> Entry {
@@ -117,36 +161,16 @@ impl Watched {
             return entry;
         }
         self.number += 1;
-        Entry {
-            number: self.number,
-            group: Arc::clone(group),
-            target: Arc::clone(target),
-            standing: Standing::default(),
-            is_checked: false,
-            shown: None,
-            is_drained: false,
-        }
+        Entry::new(self.number, group, target)
     }
 
-    /// What to do about a target as it is registered now; what there is to report about it.
+    /// What to do about a target as it is registered now; what there is to report about it. Arms are in order of
+    /// precedence; the first match wins.
     fn take_over(&mut self, entry: &mut Entry, members: &Members) -> Vec<(TargetKey, HealthChange)> {
-        let mut reports = Vec::new();
-        let state = &entry.target.state;
-        let mut show = |health: TargetHealth, shown: &mut Option<TargetHealth>| {
-            if shown.as_ref() != Some(&health) {
-                *shown = Some(health.clone());
-                reports.push((state.key.clone(), HealthChange::Health(health)));
-            }
-        };
+        let target = Arc::clone(&entry.target);
+        let state = &target.state;
         if state.is_draining() {
-            show(
-                health(
-                    TargetState::Draining,
-                    "Target.DeregistrationInProgress",
-                    "Target deregistration is in progress",
-                ),
-                &mut entry.shown,
-            );
+            let mut reports = Vec::from_iter(entry.show(shown::draining()));
             if state.in_flight() == 0 && !entry.is_drained {
                 entry.is_drained = true;
                 reports.push((state.key.clone(), HealthChange::Drained));
@@ -154,28 +178,29 @@ impl Watched {
             return reports;
         }
         entry.is_drained = false;
-        if !members.is_used {
-            let description = "Target group is not configured to receive traffic from the load balancer";
-            show(health(TargetState::Unused, "Target.NotInUse", description), &mut entry.shown);
+        let health = if let Some(unusable) = target.unusable {
+            shown::unusable(unusable)
+        } else if !members.is_used {
+            shown::not_in_use()
         } else if !members.settings.health_check.enabled {
             // Nobody asks, so nothing is known against it.
             if state.health() != TargetState::Healthy {
                 entry.standing.state = TargetState::Healthy;
-                self.shared.set_health(&entry.group, &entry.target, TargetState::Healthy);
+                self.shared.set_health(&entry.group, &target, TargetState::Healthy);
             }
-            show(TargetHealth { state: TargetState::Healthy, reason: None, description: None }, &mut entry.shown);
+            shown::not_checked()
         } else {
-            if entry.standing.state == TargetState::Initial {
-                let reason = "Elb.InitialHealthChecking";
-                show(health(TargetState::Initial, reason, "Initial health checks in progress"), &mut entry.shown);
-            }
             if !entry.is_checked {
                 entry.is_checked = true;
                 let due = Due { at: Instant::now(), number: entry.number, key: state.key.clone() };
                 self.due.push(Reverse(due));
             }
-        }
-        reports
+            if entry.standing.state != TargetState::Initial {
+                return Vec::new();
+            }
+            shown::initial()
+        };
+        Vec::from_iter(entry.show(health))
     }
 
     /// The next check that is due, if one is.
@@ -186,45 +211,86 @@ impl Watched {
                 continue;
             };
             let members = entry.group.members.load();
-            if entry.target.state.is_draining() || !members.is_used || !members.settings.health_check.enabled {
+            if !is_checked(entry, &members) {
                 entry.is_checked = false;
                 continue;
             }
-            let check = Check::new(&entry.target, members.settings.protocol_version, &members.settings.health_check);
-            return Some((due.key, due.number, check));
+            return Some((due.key, due.number, Check::new(&entry.target, &members)));
         }
         None
     }
 
-    async fn settle(&mut self, key: &TargetKey, number: u64, outcome: &Outcome, now: Instant) {
+    async fn settle(&mut self, key: &TargetKey, number: u64, outcome: Outcome, now: Instant) {
         let Some(entry) = self.targets.get_mut(key).filter(|entry| entry.number == number) else { return };
         let members = entry.group.members.load_full();
+        let settings = &members.settings;
         let before = entry.standing.state;
-        let next = entry.standing.settle(*outcome == Outcome::Passed, &members.settings.health_check, now);
+        let has_passed = outcome == Outcome::Passed;
+        let next = entry.standing.settle(has_passed, &settings.health_check, settings.check_interval, now);
         self.due.push(Reverse(Due { at: now + next, number, key: key.clone() }));
         let state = entry.standing.state;
         if state != before {
             tracing::debug!(target = ?key, ?outcome, "a target became {}", state.as_str());
             self.shared.set_health(&entry.group, &entry.target, state);
+            let drains = settings.unhealthy_draining.filter(|_| state == TargetState::Unhealthy);
+            entry.drains_until = drains.map(|interval| now + interval);
         }
-        let shows = match (state, outcome) {
-            // Whatever the check found, something else is shown of it by now.
-            _ if entry.target.state.is_draining() || !members.is_used => return,
-            (TargetState::Healthy, _) => TargetHealth { state, reason: None, description: None },
-            (TargetState::Unhealthy, Outcome::Failed { reason, description }) => health(state, reason, description),
-            // While it is new, or on its way back, what was shown stays.
-            _ => return,
-        };
-        if entry.shown.as_ref() != Some(&shows) {
-            entry.shown = Some(shows.clone());
-            self.report(key.clone(), HealthChange::Health(shows)).await;
+        // Otherwise something else is shown of it by now.
+        if is_checked(entry, &members)
+            && let Some(health) = shown::found(state, outcome, entry.drains_until.is_some_and(|until| now < until))
+        {
+            let report = entry.show(health);
+            self.report(report).await;
         }
     }
 
-    async fn report(&self, target: TargetKey, change: HealthChange) {
-        // Without a reader there is nobody to tell; requests still need to know who is healthy.
-        let _ = self.reports.send(HealthReport { target, change }).await;
+    /// Compares the healthy targets of each group with each other, and ends what time alone ends.
+    async fn judge(&mut self, now: Instant) {
+        let mut reports = Vec::new();
+        for group in self.groups() {
+            let members = group.members.load_full();
+            let healthy: Vec<&Arc<Target>> = members.healthy().collect();
+            let samples: Vec<Sample> = healthy.iter().map(|target| sample(target)).collect();
+            let detector = self.detectors.entry(group.arn.to_string()).or_default();
+            let verdicts = detector.judge(&samples, members.settings.mitigates_anomalies);
+            let mut found: HashMap<u64, (TargetAnomaly, usize)> =
+                verdicts.into_iter().map(|verdict| (verdict.ordinal, (verdict.anomaly, verdict.weight))).collect();
+            for target in &members.all {
+                let Some(entry) = self.targets.get_mut(&target.state.key) else { continue };
+                let (anomaly, weight) = found.remove(&target.state.ordinal).unwrap_or((Default::default(), WEIGHT_FULL));
+                target.state.set_weight(weight);
+                if entry.anomaly != anomaly {
+                    entry.anomaly = anomaly;
+                    reports.push((target.state.key.clone(), HealthChange::Anomaly(anomaly)));
+                }
+                if entry.drains_until.take_if(|until| *until <= now).is_some()
+                    && let Some(health) = entry.shown.clone().map(shown::drained)
+                {
+                    reports.extend(entry.show(health));
+                }
+            }
+        }
+        self.report(reports).await;
     }
+
+    async fn report(&self, reports: impl IntoIterator<Item = (TargetKey, HealthChange)>) {
+        for (target, change) in reports {
+            // Without a reader there is nobody to tell; requests still need to know who is healthy.
+            let _ = self.reports.send(HealthReport { target, change }).await;
+        }
+    }
+}
+
+/// Whether its checks mean something now.
+fn is_checked(entry: &Entry, members: &Members) -> bool {
+    let target = &entry.target;
+    let may_serve = !target.state.is_draining() && target.unusable.is_none();
+    may_serve && members.is_used && members.settings.health_check.enabled
+}
+
+fn sample(target: &Target) -> Sample {
+    let (requests, failures) = target.state.counts.answered();
+    Sample { ordinal: target.state.ordinal, requests, failures }
 }
 
 impl Shared {
@@ -235,10 +301,6 @@ impl Shared {
         let now = Instant::now();
         target.state.set_slow((state == TargetState::Healthy && members.has_full_share(target, now)).then_some(now));
         target.state.set_health(state);
-        group.members.store(Arc::new(members.refreshed()));
+        group.replace(members.refreshed());
     }
-}
-
-fn health(state: TargetState, reason: &str, description: &str) -> TargetHealth {
-    TargetHealth { state, reason: Some(reason.to_owned()), description: Some(description.to_owned()) }
 }

@@ -34,7 +34,14 @@ impl Shared {
             let is_used = used.contains(arn.as_str());
             groups.insert(String::from(arn.clone()), self.next_group(&mut registry, arn, group, is_used));
         }
-        registry.groups = groups;
+        for (arn, gone) in std::mem::replace(&mut registry.groups, groups) {
+            if !registry.groups.contains_key(&arn) {
+                // Whoever still has it finds no target, and nothing to wait for.
+                let members = gone.members.load();
+                let (record, settings) = (Arc::clone(&members.record), Arc::clone(&members.settings));
+                gone.replace(Members::new(record, settings, false, Vec::new()));
+            }
+        }
         registry.load_balancers.clone_from(&spec.load_balancers);
         let before = self.routes.load();
         let routes = Arc::new(Routes::new(spec, &registry.groups, &before));
@@ -79,17 +86,19 @@ impl Shared {
                 pool: pool(target, settings.speech(), earlier),
                 endpoint: target.endpoint.clone(),
                 check: target.check.clone(),
+                unusable: target.unusable,
                 state,
             }));
         }
         all.sort_by_key(|target| target.state.ordinal);
         let members = Members::new(Arc::clone(&spec.record), settings, is_used, all);
+        let members = members.scaling_from_zero(spec.scales_from_zero);
         match known {
             Some(group) => {
-                group.members.store(Arc::new(members));
+                group.replace(members);
                 group
             }
-            None => Arc::new(Group::new(arn, members)),
+            None => Arc::new(Group::new(arn, members).waiting_in(Arc::clone(&self.held))),
         }
     }
 }

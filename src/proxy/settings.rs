@@ -101,6 +101,9 @@ pub struct GroupSettings {
     pub check_interval: Duration,
     /// Of the health check; where the tag sets the interval, bounded by that.
     pub check_timeout: Duration,
+    /// How long an unhealthy target of a network load balancer keeps its connections, and is shown as
+    /// `unhealthy.draining`.
+    pub unhealthy_draining: Option<Duration>,
 }
 
 impl GroupSettings {
@@ -136,10 +139,13 @@ impl GroupSettings {
             health_check: record.health_check.clone(),
             check_interval,
             check_timeout,
+            unhealthy_draining: seconds(set, &format!("{UNHEALTHY}.draining_interval_seconds"))
+                .filter(|_| attribute(set, &format!("{UNHEALTHY}.connection_termination.enabled")) == Some("false")),
         }
     }
 }
 
+const UNHEALTHY: &str = "target_health_state.unhealthy";
 const MINIMUM_HEALTHY: &str = "target_group_health.unhealthy_state_routing.minimum_healthy_targets";
 /// What `stickiness.*.duration_seconds` are by default: a day.
 const STICKINESS_DURATION: Duration = Duration::from_secs(86_400);

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::model::{Arn, TargetState, TaskId};
 use crate::proxy::connect::Pool;
-use crate::proxy::spec::Endpoint;
+use crate::proxy::spec::{Endpoint, Unusable};
 use crate::proxy::stats::Codes;
 use crate::proxy::sticky;
 
@@ -26,6 +26,12 @@ pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// The future is polled on the thread that read the request; dropping it, or the response's body, ends the call.
 pub trait LocalTarget: Send + Sync {
     fn call(&self, request: Request<Body>) -> BoxFuture<'static, Result<Response<Body>, TargetError>>;
+
+    /// Whether a request could begin now, as a connection to a server would say: ready once it could. Where nothing more is
+    /// known, being there is enough.
+    fn admit(&self) -> BoxFuture<'static, Result<(), TargetError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// Why a target on this node did not answer.
@@ -74,6 +80,7 @@ pub struct Target {
     pub state: Arc<TargetStanding>,
     pub endpoint: Endpoint,
     pub check: Option<Endpoint>,
+    pub unusable: Option<Unusable>,
     /// Connections to it, where it is reached over TCP.
     pub pool: Option<Arc<Pool>>,
 }
@@ -113,6 +120,14 @@ pub struct TargetCounts {
     pub failures: AtomicU64,
     /// From the choice of the target to the head of its response, summed over all requests.
     pub latency_ns: AtomicU64,
+}
+
+impl TargetCounts {
+    /// Requests that came to an end, and those that ended in a failure of the target.
+    pub fn answered(&self) -> (u64, u64) {
+        let failures = self.errors.load(Ordering::Relaxed) + self.failures.load(Ordering::Relaxed);
+        (self.requests.load(Ordering::Relaxed), failures)
+    }
 }
 
 impl TargetStanding {

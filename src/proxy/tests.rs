@@ -1,6 +1,7 @@
 //! A load balancer `web` with a listener on port 80 and a group of scripted targets.
 
 mod health;
+mod hold;
 mod local;
 mod observe;
 mod tcp;

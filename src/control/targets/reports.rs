@@ -34,6 +34,10 @@ pub async fn record_reports(shared: Arc<Shared>) {
                     HealthChange::Health(health) => {
                         view.put(Target { health: health.clone(), ..Target::clone(&found) });
                     }
+                    HealthChange::Anomaly(anomaly) if found.anomaly == *anomaly => {}
+                    HealthChange::Anomaly(anomaly) => {
+                        view.put(Target { anomaly: *anomaly, ..Target::clone(&found) });
+                    }
                     HealthChange::Drained if found.draining_since.is_some() => view.delete::<Target>(&key),
                     HealthChange::Drained => {}
                 }

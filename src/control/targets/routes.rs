@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::Shared;
+use crate::control::services::from_zero::hopeful_groups;
 use crate::control::turn::{Concern, Passed, Turn};
 use crate::model::load_balancer::Action;
 use crate::model::target::TargetTask;
 use crate::model::{Listener, LoadBalancer, Rule, Scope, Target, TargetGroup, Task, Timestamp};
 use crate::network::Protocol;
-use crate::proxy::{Endpoint, ListenerSpec, LoadBalancerSpec, RoutesSpec, TargetGroupSpec, TargetSpec};
-use crate::store::{Key, Kind, Prefix, Snapshot};
+use crate::proxy::{Endpoint, ListenerSpec, LoadBalancerSpec, RoutesSpec, TargetGroupSpec, TargetSpec, Unusable};
+use crate::store::{Change, Key, Kind, Prefix, Snapshot};
 
 /// How soon a target that cannot be reached yet is looked up again. A person does not notice it.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -30,6 +31,8 @@ pub struct Routes {
     /// Doubles while nothing else changes.
     look_again: Duration,
     next_look: Timestamp,
+    /// The groups whose services scale from zero, as they were last published.
+    hopeful: Vec<String>,
 }
 
 impl Concern for Routes {
@@ -42,6 +45,7 @@ impl Concern for Routes {
                 )
             })
         });
+        let changed = self.hope(&turn) || changed;
         if changed {
             self.look_again = LOOK_AGAIN;
         } else if self.unreachable == 0 || turn.at < self.next_look {
@@ -56,7 +60,19 @@ impl Concern for Routes {
 
 impl Routes {
     pub fn new(shared: Arc<Shared>) -> Routes {
-        Routes { shared, unreachable: 0, look_again: LOOK_AGAIN, next_look: Timestamp(0) }
+        Routes { shared, unreachable: 0, look_again: LOOK_AGAIN, next_look: Timestamp(0), hopeful: Vec::new() }
+    }
+
+    /// Looks for the groups whose services scale from zero; whether they are others than before.
+    fn hope(&mut self, turn: &Turn) -> bool {
+        let is_service = |change: &Change| change.key.kind() == Kind::Service;
+        if turn.changes().is_some_and(|changes| !changes.iter().any(is_service)) {
+            return false;
+        }
+        let hopeful = hopeful_groups(&turn.now);
+        let changed = hopeful != self.hopeful;
+        self.hopeful = hopeful;
+        changed
     }
 
     fn publish(&mut self, now: &Snapshot) {
@@ -94,10 +110,24 @@ impl Routes {
                 endpoint: endpoint(target.port),
                 check: check.map(endpoint),
                 draining: target.draining_since.is_some(),
-                unusable: None,
+                unusable: self.unusable(now, target),
             }
         });
-        TargetGroupSpec { record: Arc::clone(group), targets: targets.collect(), scales_from_zero: false }
+        let scales_from_zero = self.hopeful.binary_search_by(|arn| arn.as_str().cmp(group.arn().as_str())).is_ok();
+        TargetGroupSpec { record: Arc::clone(group), targets: targets.collect(), scales_from_zero }
+    }
+
+    fn unusable(&self, now: &Snapshot, target: &Target) -> Option<Unusable> {
+        match &target.task {
+            Some(of) => {
+                let task = now.get::<Task>(&Key::task(&target.scope, &of.cluster, of.task));
+                task.is_none_or(|task| task.is_stopped()).then_some(Unusable::Stopped)
+            }
+            None => {
+                let address = SocketAddr::from((target.address, target.port));
+                self.shared.balancer.is_own(address).then_some(Unusable::ReservedAddress)
+            }
+        }
     }
 
     /// How a port of a target is reached.

@@ -1,17 +1,18 @@
 //! A host and a balancer that do as the test says: nothing runs, but everything is reported as if it did.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time;
 
 use crate::control::{Ask, Balancer, Host};
 use crate::model::exit::StartFailure;
-use crate::model::{Exit, TargetHealth, TargetState, TaskId};
+use crate::model::{Arn, Exit, TargetHealth, TargetState, TaskId};
 use crate::proxy::{HealthChange, HealthReport, LocalTarget, RoutesSpec, TargetKey};
 use crate::runtime::{GuestKind, MemoryUse, Report, TaskSpec};
 use crate::telemetry::usage::Usage;
@@ -257,6 +258,8 @@ pub struct ScriptedBalancer {
     /// Tasks that fail their checks.
     pub sick: Mutex<HashSet<TaskId>>,
     pub published: Mutex<usize>,
+    /// Groups at which requests wait.
+    pub wanted: watch::Sender<BTreeMap<Arn, usize>>,
     /// From the order to drain until nothing is in flight.
     pub drain_time: Duration,
 }
@@ -270,6 +273,7 @@ impl Default for ScriptedBalancer {
             told: Mutex::default(),
             sick: Mutex::default(),
             published: Mutex::default(),
+            wanted: watch::Sender::default(),
             drain_time: Duration::from_millis(100),
         }
     }
@@ -316,5 +320,13 @@ impl Balancer for ScriptedBalancer {
 
     fn health_reports(&self) -> mpsc::Receiver<HealthReport> {
         self.receiver.lock().take().expect("taken once")
+    }
+
+    fn wanted_groups(&self) -> watch::Receiver<BTreeMap<Arn, usize>> {
+        self.wanted.subscribe()
+    }
+
+    fn is_own(&self, _address: SocketAddr) -> bool {
+        false
     }
 }

@@ -46,6 +46,11 @@ pub fn deregistered(targets: usize, target_group_arn: &str) -> String {
     format!("deregistered {targets} targets in (target-group {target_group_arn})")
 }
 
+/// Ours: ECS has no word for it.
+pub fn scaled_from_zero(target_group_arn: &str) -> String {
+    format!("set its desired count from 0 to 1: a request waits in (target-group {target_group_arn})")
+}
+
 pub fn steady() -> String {
     String::from("has reached a steady state.")
 }

@@ -18,7 +18,7 @@ fn target(ordinal: u64, health: TargetState) -> Arc<Target> {
     let key = TargetKey { group: target_group("web").arn(), address, port: 80, task: None };
     let state = Arc::new(TargetStanding::new(key, ordinal, Arc::new(Notify::new())));
     state.set_health(health);
-    Arc::new(Target { state, endpoint: Endpoint::NotListening, check: None, pool: None })
+    Arc::new(Target { state, endpoint: Endpoint::NotListening, check: None, pool: None, unusable: None })
 }
 
 /// A group with these attributes and so many healthy targets, numbered from 1.

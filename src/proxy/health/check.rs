@@ -3,17 +3,21 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, TE, USER_AGENT};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::model::load_balancer::HealthCheck;
 use crate::proxy::body;
 use crate::proxy::connect::{SendError, open};
+use crate::proxy::group::Members;
 use crate::proxy::settings::ProtocolVersion;
 use crate::proxy::spec::Endpoint;
 use crate::proxy::target::{Body, BoxError, Target, TargetError};
+use crate::proxy::tls::client::{Alpn, connect_tls};
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,11 +26,24 @@ pub enum Outcome {
     Failed { reason: &'static str, description: String },
 }
 
-pub const MISMATCH: &str = "Target.ResponseCodeMismatch";
-pub const TIMEOUT: &str = "Target.Timeout";
-pub const FAILED: &str = "Target.FailedHealthChecks";
+const MISMATCH: &str = "Target.ResponseCodeMismatch";
+const TIMEOUT: &str = "Target.Timeout";
+const FAILED: &str = "Target.FailedHealthChecks";
+
+const TIMED_OUT: &str = "Request timed out";
+const NO_ANSWER: &str = "Health checks failed";
+
+/// Of a response's head: what servers use by default, many times over. A longer one fails the check.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Read of a gRPC response until its trailers come: a message of a health check is a few bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 
 impl Outcome {
+    /// The check itself went wrong.
+    pub fn internal_error() -> Outcome {
+        Outcome::failed("Elb.InternalError", "Health checks failed due to an internal error")
+    }
+
     fn failed(reason: &'static str, description: impl Into<String>) -> Outcome {
         Outcome::Failed { reason, description: description.into() }
     }
@@ -34,89 +51,109 @@ impl Outcome {
 
 /// What one check needs, copied out of a snapshot.
 pub struct Check {
-    pub endpoint: Endpoint,
-    pub host: String,
-    pub version: ProtocolVersion,
-    pub settings: HealthCheck,
+    endpoint: Endpoint,
+    /// Address and port, as the target knows them.
+    host: String,
+    version: ProtocolVersion,
+    settings: HealthCheck,
+    timeout: Duration,
 }
 
 impl Check {
-    pub fn new(target: &Target, version: ProtocolVersion, settings: &HealthCheck) -> Check {
+    pub fn new(target: &Target, members: &Members) -> Check {
+        let settings = &members.settings;
         let key = &target.state.key;
-        let port = settings.port.parse().unwrap_or(key.port);
+        let port = settings.health_check.port.parse().unwrap_or(key.port);
         Check {
             // The port of the check is translated by the control plane, which knows the network's table.
             endpoint: target.check.clone().unwrap_or_else(|| target.endpoint.clone()),
             host: format!("{}:{port}", key.address),
-            version,
-            settings: settings.clone(),
+            version: settings.protocol_version,
+            settings: settings.health_check.clone(),
+            timeout: settings.check_timeout,
         }
     }
 
+    pub fn is_local(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Local(_))
+    }
+
     pub async fn run(self) -> Outcome {
-        let timeout = Duration::from_secs(u64::from(self.settings.timeout_seconds.max(1)));
-        match tokio::time::timeout(timeout, self.ask()).await {
+        match tokio::time::timeout(self.timeout, self.ask()).await {
             Ok(outcome) => outcome,
-            Err(_) => Outcome::failed(TIMEOUT, "Request timed out"),
+            Err(_) => Outcome::failed(TIMEOUT, TIMED_OUT),
         }
     }
 
     async fn ask(&self) -> Outcome {
-        let address = match &self.endpoint {
-            Endpoint::NotListening => return Outcome::failed(FAILED, "Health checks failed"),
-            Endpoint::Tcp(address) => Some(*address),
-            Endpoint::Local(_) => None,
-        };
-        match self.settings.protocol.as_str() {
-            "TCP" => match address {
-                // A handler that is called in process listens as soon as it is there.
-                None => Outcome::Passed,
-                Some(address) => match open(address).await {
-                    Ok(_connection) => Outcome::Passed,
-                    Err(error) => not_sent(&error),
-                },
+        let asks_for_connection = matches!(self.settings.protocol.as_str(), "TCP" | "TLS");
+        match &self.endpoint {
+            Endpoint::NotListening => Outcome::failed(FAILED, NO_ANSWER),
+            // A connection to a handler is the runtime's readiness to begin an instance of it.
+            Endpoint::Local(handler) if asks_for_connection => match handler.admit().await {
+                Ok(()) => Outcome::Passed,
+                Err(error) => self.not_called(&error),
             },
-            // The proxy speaks no TLS yet; so it cannot pass either.
-            "HTTPS" => Outcome::failed(FAILED, "Health checks over HTTPS are not offered: use HTTP"),
-            _ => match (&self.endpoint, address) {
-                (Endpoint::Local(handler), _) => match handler.call(self.request()).await {
-                    Ok(response) => self.judge(response).await,
-                    Err(TargetError::TimedOut) => Outcome::failed(TIMEOUT, "Request timed out"),
-                    // Over a connection the proxy would have answered 502 in its stead.
-                    Err(TargetError::Trapped(_) | TargetError::OutOfMemory | TargetError::InvalidResponse(_)) => {
-                        Outcome::failed(MISMATCH, "Health checks failed with these codes: [502]")
-                    }
-                    Err(_) => Outcome::failed(FAILED, "Health checks failed"),
-                },
-                (_, Some(address)) => match self.fetch(address).await {
-                    Ok(outcome) => outcome,
-                    Err(error) => {
-                        tracing::trace!(host = self.host, error, "a health check got no response");
-                        Outcome::failed(FAILED, "Health checks failed")
-                    }
-                },
-                (_, None) => Outcome::failed(FAILED, "Health checks failed"),
+            Endpoint::Local(handler) => match handler.call(self.request()).await {
+                Ok(response) => self.judge(response).await,
+                Err(error) => self.not_called(&error),
             },
+            Endpoint::Tcp(address) if asks_for_connection => match open(*address).await {
+                Ok(_connection) => Outcome::Passed,
+                Err(error) => not_sent(&error),
+            },
+            Endpoint::Tcp(address) => match self.fetch(*address).await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    tracing::trace!(host = self.host, error, "a health check got no response");
+                    Outcome::failed(FAILED, NO_ANSWER)
+                }
+            },
+        }
+    }
+
+    fn not_called(&self, error: &TargetError) -> Outcome {
+        tracing::trace!(host = self.host, %error, "a health check got no response of a handler");
+        match error {
+            TargetError::TimedOut => Outcome::failed(TIMEOUT, TIMED_OUT),
+            // Over a connection the proxy would have answered 502 in its stead.
+            TargetError::Trapped(_) | TargetError::OutOfMemory | TargetError::InvalidResponse(_) => mismatch(502),
+            _ => Outcome::failed(FAILED, NO_ANSWER),
         }
     }
 
     /// Over a connection of its own, as ELB does: a pooled one says nothing about whether the target still accepts.
     async fn fetch(&self, address: SocketAddr) -> Result<Outcome, BoxError> {
         let stream = match open(address).await {
-            Ok(stream) => TokioIo::new(stream),
+            Ok(stream) => stream,
             Err(error) => return Ok(not_sent(&error)),
         };
+        if self.settings.protocol == "HTTPS" {
+            let alpn = if self.version == ProtocolVersion::Http1 { Alpn::Http1 } else { Alpn::Http2 };
+            return self.exchange(TokioIo::new(connect_tls(stream, None, alpn).await?)).await;
+        }
+        self.exchange(TokioIo::new(stream)).await
+    }
+
+    async fn exchange<C>(&self, connection: C) -> Result<Outcome, BoxError>
+    where
+        C: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    {
         let mut request = self.request();
         if self.version == ProtocolVersion::Http1 {
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+            let (mut sender, connection) =
+                http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(connection).await?;
             return within(connection, async { Ok(self.judge(sender.send_request(request).await?.map(boxed)).await) })
                 .await;
         }
-        *request.uri_mut() = format!("http://{}{}", self.host, self.path()).parse()?;
+        let scheme = if self.settings.protocol == "HTTPS" { "https" } else { "http" };
+        *request.uri_mut() = format!("{scheme}://{}{}", self.host, self.path()).parse()?;
         *request.version_mut() = Version::HTTP_2;
         request.headers_mut().remove(HOST);
         request.headers_mut().remove(CONNECTION);
-        let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await?;
+        let head_bytes_max = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let (mut sender, connection) = builder.max_header_list_size(head_bytes_max).handshake(connection).await?;
         within(connection, async { Ok(self.judge(sender.send_request(request).await?.map(boxed)).await) }).await
     }
 
@@ -143,6 +180,7 @@ impl Check {
 
     fn path(&self) -> &str {
         match self.settings.path.as_str() {
+            "" if self.version == ProtocolVersion::Grpc => "/AWS.ALB/healthcheck",
             "" => "/",
             path => path,
         }
@@ -153,31 +191,31 @@ impl Check {
             return self.judge_grpc(response).await;
         }
         let status = response.status().as_u16();
-        if matches(&self.settings.matcher, status) {
-            return Outcome::Passed;
-        }
-        Outcome::failed(MISMATCH, format!("Health checks failed with these codes: [{status}]"))
+        if matches(&self.settings.matcher, status) { Outcome::Passed } else { mismatch(status) }
     }
 
     /// gRPC's own status is in the trailers, or in the headers of a response that has nothing else.
     async fn judge_grpc(&self, response: Response<Body>) -> Outcome {
         if response.status() != StatusCode::OK {
-            let status = response.status().as_u16();
-            return Outcome::failed(MISMATCH, format!("Health checks failed with these codes: [{status}]"));
+            return mismatch(response.status().as_u16());
         }
         let (head, mut body) = response.into_parts();
         let mut status = head.headers.get("grpc-status").cloned();
+        let mut taken = 0;
         while status.is_none() {
             match body.frame().await {
-                Some(Ok(frame)) => status = frame.trailers_ref().and_then(|last| last.get("grpc-status")).cloned(),
-                Some(Err(_)) | None => return Outcome::failed(FAILED, "Health checks failed"),
+                Some(Ok(frame)) if taken <= BODY_BYTES_MAX => {
+                    taken += frame.data_ref().map_or(0, Bytes::len);
+                    status = frame.trailers_ref().and_then(|last| last.get("grpc-status")).cloned();
+                }
+                _ => return Outcome::failed(FAILED, NO_ANSWER),
             }
         }
         let code = status.and_then(|status| status.to_str().ok()?.parse::<u16>().ok());
         match code {
             Some(code) if matches(&self.settings.matcher, code) => Outcome::Passed,
-            Some(code) => Outcome::failed(MISMATCH, format!("Health checks failed with these codes: [{code}]")),
-            None => Outcome::failed(FAILED, "Health checks failed"),
+            Some(code) => mismatch(code),
+            None => Outcome::failed(FAILED, NO_ANSWER),
         }
     }
 }
@@ -204,11 +242,15 @@ async fn within<T>(
     }
 }
 
+fn mismatch(code: u16) -> Outcome {
+    Outcome::failed(MISMATCH, format!("Health checks failed with these codes: [{code}]"))
+}
+
 fn not_sent(error: &SendError) -> Outcome {
     match error {
-        SendError::ConnectTimedOut(_) => Outcome::failed(TIMEOUT, "Request timed out"),
+        SendError::ConnectTimedOut(_) => Outcome::failed(TIMEOUT, TIMED_OUT),
         SendError::Connect(..) | SendError::Unsent(_) | SendError::Stale(_) | SendError::Broken(_) => {
-            Outcome::failed(FAILED, "Health checks failed")
+            Outcome::failed(FAILED, NO_ANSWER)
         }
     }
 }
@@ -226,21 +268,4 @@ pub fn matches(matcher: &str, code: u16) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn matchers_are_codes_lists_and_ranges() {
-        for (matcher, code, wanted) in [
-            ("200", 200, true),
-            ("200", 201, false),
-            ("200,202", 202, true),
-            ("200-299, 404", 404, true),
-            ("200-299", 299, true),
-            ("200-299", 300, false),
-            ("", 200, false),
-        ] {
-            assert_eq!(matches(matcher, code), wanted, "{matcher} {code}");
-        }
-    }
-}
+pub mod tests;

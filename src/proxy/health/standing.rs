@@ -35,8 +35,7 @@ impl Standing {
     }
 
     /// Takes in an outcome; says after how long to check again.
-    pub fn settle(&mut self, passed: bool, settings: &HealthCheck, now: Instant) -> Duration {
-        let interval = Duration::from_secs(u64::from(settings.interval_seconds.max(1)));
+    pub fn settle(&mut self, passed: bool, settings: &HealthCheck, interval: Duration, now: Instant) -> Duration {
         match (self.state, passed) {
             (TargetState::Initial, true) => self.become_healthy(),
             (TargetState::Initial, false) => return self.fail_while_new(settings, interval, now),
@@ -106,7 +105,7 @@ mod tests {
         let mut now = Instant::now();
         let mut states = String::new();
         for outcome in outcomes.chars() {
-            standing.settle(outcome == 'P', &settings(), now);
+            standing.settle(outcome == 'P', &settings(), INTERVAL, now);
             states.push(standing.state.as_str().chars().next().unwrap());
             now += INTERVAL;
         }
@@ -133,7 +132,7 @@ mod tests {
         let mut now = start;
         let mut asked = 0;
         while standing.state == TargetState::Initial {
-            now += standing.settle(false, &settings(), now);
+            now += standing.settle(false, &settings(), INTERVAL, now);
             asked += 1;
         }
         let unhealthy_at = now - INTERVAL;

@@ -129,6 +129,30 @@ impl Handler {
     }
 }
 
+impl Handler {
+    /// Ready once a request could begin: the container runs, and there is room for an instance of it, which is left again.
+    pub async fn admit(&self) -> Result<(), HandlerError> {
+        let shared = match &self.place {
+            Place::Here(shared) => shared.upgrade().ok_or(HandlerError::NotRunning)?,
+            // Who runs apart admits by itself; that its process is there is known as long as this is.
+            Place::Apart(handler) => return if handler.is_running() { Ok(()) } else { Err(HandlerError::NotRunning) },
+        };
+        let _in_flight = shared.open.token();
+        if shared.open.is_closed() {
+            return Err(HandlerError::NotRunning);
+        }
+        let seat = tokio::select! {
+            biased;
+            () = shared.cut.cancelled() => return Err(HandlerError::NotRunning),
+            seat = shared.seat() => seat?,
+        };
+        if let (Seat::Kept(instance), Some(idle)) = (seat, &shared.idle) {
+            idle.give_back(instance);
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 impl Handler {
     fn local(&self) -> Option<Arc<Shared>> {

@@ -59,6 +59,11 @@ impl Requests {
         Ok((Requests { sender }, drive))
     }
 
+    /// Whether the other end is there.
+    pub fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
     /// Asks the handler of `container`, or the task endpoint where there is none.
     pub async fn send(
         &self,

@@ -130,6 +130,11 @@ pub struct IsolatedHandler {
 }
 
 impl IsolatedHandler {
+    /// Whether its process is there.
+    pub fn is_running(&self) -> bool {
+        self.requests.is_open()
+    }
+
     pub async fn call(
         &self,
         request: hyper::Request<RequestBody>,

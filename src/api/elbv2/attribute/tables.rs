@@ -54,7 +54,7 @@ pub const LOAD_BALANCER: Table = Table { subject: "Load balancer", rows: &[
 #[rustfmt::skip] // A table: one row a line.
 pub const TARGET_GROUP: Table = Table { subject: "Target group", rows: &[
     honoured("deregistration_delay.timeout_seconds", "300", Form::Number(0, 3600)),
-    no_effect("load_balancing.algorithm.anomaly_mitigation", "off", Form::OneOf(&["on", "off"])),
+    honoured("load_balancing.algorithm.anomaly_mitigation", "off", Form::OneOf(&["on", "off"])),
     honoured("load_balancing.algorithm.type", "round_robin", Form::OneOf(&["round_robin", "least_outstanding_requests", "weighted_random"])),
     // There is one zone, in which all values come to the same; it is honoured once there are more.
     honoured("load_balancing.cross_zone.enabled", "use_load_balancer_configuration", Form::OneOf(&["true", "false", "use_load_balancer_configuration"])),

@@ -186,6 +186,7 @@ impl Scene {
                     task.stopped_reason = Some(reason);
                 }),
                 Action::SetThrottle(throttle) => self.service.throttle = throttle,
+                Action::SetDesiredCount(count) => self.service.desired_count = count,
                 Action::SetFailedTasks { failed_tasks, .. } => self.service.deployments[0].failed_tasks = failed_tasks,
                 Action::SetRollout { state, .. } => self.service.deployments[0].rollout_state = state,
                 Action::RemoveDeployment { deployment } => self.service.deployments.retain(|one| one.id != deployment),
@@ -233,6 +234,7 @@ pub(crate) fn drawn(plan: &Plan<Action>) -> String {
             Action::Deactivate => parts.push(String::from("inactive")),
             Action::RemoveDeployment { deployment } => parts.push(format!("remove {deployment}")),
             Action::SetRollout { .. } => parts.push(String::from("completed")),
+            Action::SetDesiredCount(count) => parts.push(format!("desired {count}")),
             Action::SetThrottle(_) | Action::SetFailedTasks { .. } | Action::Record { .. } => {}
         }
     }
