@@ -78,7 +78,9 @@ impl Balancer for Proxy {
     fn is_own(&self, address: SocketAddr) -> bool {
         let bound = self.bound();
         let bound = bound.borrow();
-        bound.values().any(|own| own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified()))
+        bound
+            .values()
+            .any(|own| own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified()))
     }
 }
 

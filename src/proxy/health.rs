@@ -257,7 +257,8 @@ impl Watched {
                 verdicts.into_iter().map(|verdict| (verdict.ordinal, (verdict.anomaly, verdict.weight))).collect();
             for target in &members.all {
                 let Some(entry) = self.targets.get_mut(&target.state.key) else { continue };
-                let (anomaly, weight) = found.remove(&target.state.ordinal).unwrap_or((Default::default(), WEIGHT_FULL));
+                let (anomaly, weight) =
+                    found.remove(&target.state.ordinal).unwrap_or((Default::default(), WEIGHT_FULL));
                 target.state.set_weight(weight);
                 if entry.anomaly != anomaly {
                     entry.anomaly = anomaly;

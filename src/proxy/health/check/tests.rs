@@ -91,9 +91,10 @@ async fn a_server_is_asked_as_elb_asks() {
         let endpoint = server(version, |request| {
             let agent = request.headers()["user-agent"] == "ELB-HealthChecker/2.0";
             let path = request.uri().path_and_query().unwrap() == "/health?deep=1";
-            let host = request.uri().host().map(str::to_owned).unwrap_or_else(|| {
-                request.headers()["host"].to_str().unwrap().split(':').next().unwrap().to_owned()
-            });
+            let host =
+                request.uri().host().map(str::to_owned).unwrap_or_else(|| {
+                    request.headers()["host"].to_str().unwrap().split(':').next().unwrap().to_owned()
+                });
             let status = if agent && path && host == "10.0.0.1" { 200 } else { 400 };
             Response::builder().status(status).body(Full::<Bytes>::default()).unwrap()
         })
@@ -106,9 +107,8 @@ async fn a_server_is_asked_as_elb_asks() {
 
 #[tokio::test]
 async fn another_code_is_a_mismatch() {
-    let endpoint = server(ProtocolVersion::Http1, |_| {
-        Response::builder().status(503).body(Full::<Bytes>::default()).unwrap()
-    });
+    let endpoint =
+        server(ProtocolVersion::Http1, |_| Response::builder().status(503).body(Full::<Bytes>::default()).unwrap());
     let wanted = failed(MISMATCH, "Health checks failed with these codes: [503]");
     assert_eq!(of(endpoint.await).run().await, wanted);
 }
@@ -135,9 +135,7 @@ async fn grpc_is_judged_by_its_own_status() {
 
 #[tokio::test]
 async fn grpc_trailers_are_waited_for_but_not_for_ever() {
-    for (bytes, wanted) in
-        [(5, Outcome::Passed), (BODY_BYTES_MAX + 2, failed(FAILED, "Health checks failed"))]
-    {
+    for (bytes, wanted) in [(5, Outcome::Passed), (BODY_BYTES_MAX + 2, failed(FAILED, "Health checks failed"))] {
         let endpoint = server(ProtocolVersion::Grpc, move |_| {
             let mut trailers = http::HeaderMap::new();
             trailers.insert("grpc-status", HeaderValue::from_static("0"));
