@@ -53,12 +53,14 @@ fn services_behind(now: &Snapshot, group: &Arn) -> Vec<Arc<Service>> {
     let names_it = |service: &&Arc<Service>| {
         service.load_balancers.iter().any(|balancer| balancer.target_group_arn == group.as_str())
     };
-    now.iter::<Service>(&Prefix::services_in(&scope)).filter(names_it).cloned().collect()
+    let in_scope = Prefix::services_in(&scope);
+    now.iter::<Service>(&in_scope).filter(names_it).cloned().collect()
 }
 
 /// The ARNs of the groups that a request may wait at.
 pub fn hopeful_groups(now: &Snapshot) -> Vec<String> {
-    let services = now.iter::<Service>(&Prefix::all_services()).filter(|service| scales_from_zero(service));
+    let all = Prefix::all_services();
+    let services = now.iter::<Service>(&all).filter(|service| scales_from_zero(service));
     let arns = services.flat_map(|service| service.load_balancers.iter().map(|balancer| &balancer.target_group_arn));
     let mut arns: Vec<String> = arns.filter(|arn| group_name(arn).is_some()).cloned().collect();
     arns.sort();
