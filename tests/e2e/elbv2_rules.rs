@@ -157,11 +157,15 @@ async fn priorities_tags_pages_and_deletion() {
     ))
     .await;
     assert_eq!(swapped["Rules"].as_array().unwrap().len(), 2);
-    // The CLI asks for page after page.
-    let described = scene.describe("--page-size 1").await;
+    let described = scene.describe("").await;
     let arns: Vec<String> = described["Rules"].as_array().unwrap().iter().map(|rule| text(&rule["RuleArn"])).collect();
     assert_eq!(arns[..3], [second.clone(), first.clone(), third.clone()]);
     assert_eq!(described["Rules"][3]["IsDefault"], true);
+    let page = scene.describe("--page-size 3").await;
+    let marker = text(&page["NextMarker"]);
+    assert_eq!(page["Rules"].as_array().unwrap()[..], described["Rules"].as_array().unwrap()[..3]);
+    let page = scene.describe(&format!("--page-size 3 --marker {marker}")).await;
+    assert_eq!((&page["Rules"], &page["NextMarker"]), (&json!([described["Rules"][3]]), &Value::Null));
 
     aws(&format!("elbv2 add-tags --resource-arns {first} {second} --tags Key=team,Value=blue")).await;
     aws(&format!("elbv2 remove-tags --resource-arns {first} --tag-keys Name")).await;

@@ -211,6 +211,13 @@ fn place(listener: &Listener) -> action::Place<'_> {
     action::Place { protocol: &listener.protocol, port: listener.port }
 }
 
+/// Whether a listener that is changed can still perform its own actions and those of its rules.
+pub fn check_listener(view: &View, listener: &Listener) -> Result<(), ApiError> {
+    let rules = of(view, listener);
+    let of_rules = rules.iter().flat_map(|rule| &rule.actions);
+    listener.default_actions.iter().chain(of_rules).try_for_each(|action| action::check_place(action, place(listener)))
+}
+
 fn checked_priority(priority: Option<i32>) -> Result<u32, ApiError> {
     let priority = priority.ok_or_else(|| ApiError::validation("A rule priority must be specified"))?;
     let checked = u32::try_from(priority).ok().filter(|priority| (1..=PRIORITY_MAX).contains(priority));
