@@ -1,5 +1,6 @@
 //! What a rule does with a request, compiled: where it goes, or what it is answered.
 
+mod own;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -7,30 +8,20 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use crate::model::load_balancer::Action;
 use crate::proxy::group::Group;
 
+pub use own::{Fixed, Redirect, Template};
 pub use split::Split;
 
 pub enum RouteAction {
     Forward(Split),
-    FixedResponse {
-        status: u16,
-        content_type: String,
-        body: String,
-    },
+    FixedResponse(Fixed),
     Redirect(Redirect),
     /// A rule without an action: the API refuses that, so only a damaged store has it.
     Nothing,
-}
-
-pub struct Redirect {
-    pub status: u16,
-    pub protocol: String,
-    pub host: String,
-    pub port: String,
-    pub path: String,
-    pub query: String,
 }
 
 impl RouteAction {
@@ -63,15 +54,15 @@ pub fn compile(actions: &[Action], groups: &HashMap<String, Arc<Group>>, before:
             RouteAction::Forward(Split::new(found.collect(), *stickiness_seconds, before))
         }
         Some(Action::FixedResponse { status, content_type, body }) => {
-            RouteAction::FixedResponse { status: *status, content_type: content_type.clone(), body: body.clone() }
+            RouteAction::FixedResponse(Fixed::new(*status, content_type, body))
         }
         Some(Action::Redirect { status, protocol, host, port, path, query }) => RouteAction::Redirect(Redirect {
-            status: *status,
-            protocol: protocol.clone(),
-            host: host.clone(),
-            port: port.clone(),
-            path: path.clone(),
-            query: query.clone(),
+            status: StatusCode::from_u16(*status).unwrap_or(StatusCode::FOUND),
+            protocol: Template::new(protocol),
+            host: Template::new(host),
+            port: Template::new(port),
+            path: Template::new(path),
+            query: Template::new(query),
         }),
         Some(Action::JwtValidation { .. }) | None => RouteAction::Nothing,
     }

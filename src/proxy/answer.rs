@@ -1,14 +1,11 @@
-//! What the load balancer answers itself: fixed responses, redirects, and its failures. The only place of the proxy where
-//! a failure becomes a status.
+//! The failures of the load balancer. The only place of the proxy where a failure becomes a status.
 
-use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
-use http::{Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
 
-use crate::proxy::action::Redirect;
 use crate::proxy::body;
-use crate::proxy::client::Client;
 use crate::proxy::connect::SendError;
-use crate::proxy::routes::{Route, split_port};
+use crate::proxy::rules::TransformError;
 use crate::proxy::target::{Body, TargetError};
 
 /// Why a request got no answer of a target.
@@ -38,6 +35,8 @@ pub enum ForwardError {
     CannotUpgrade,
     #[error("the listener has no action")]
     NoAction,
+    #[error("the rule's transforms make no request of it")]
+    Transform(#[source] TransformError),
     #[error("no target group of the listener has any weight")]
     NoGroup,
     #[error("no target is registered that could take the request")]
@@ -74,6 +73,7 @@ impl ForwardError {
             | ForwardError::NoTarget
             | ForwardError::HeldTooLong
             | ForwardError::TooManyHeld => StatusCode::SERVICE_UNAVAILABLE,
+            ForwardError::Transform(_) => StatusCode::INTERNAL_SERVER_ERROR,
             ForwardError::NotListening => StatusCode::BAD_GATEWAY,
             ForwardError::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             ForwardError::Target(error) => match error {
@@ -93,6 +93,14 @@ impl ForwardError {
                     StatusCode::BAD_GATEWAY
                 }
             },
+        }
+    }
+
+    /// The `error_reason` of ELB's access logs, which has words for failures of actions and transforms only.
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            ForwardError::Transform(error) => Some(error.reason()),
+            _ => None,
         }
     }
 
@@ -120,52 +128,5 @@ pub fn text(status: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(body::full(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
-}
-
-pub fn fixed(status: u16, content_type: &str, content: &str) -> Response<Body> {
-    let mut response = text(StatusCode::from_u16(status).unwrap_or(StatusCode::OK), content.to_owned());
-    if let Some(content_type) = Some(content_type).filter(|text| !text.is_empty())
-        && let Ok(value) = HeaderValue::from_str(content_type)
-    {
-        response.headers_mut().insert(CONTENT_TYPE, value);
-    }
-    response
-}
-
-/// A redirect: the parts of the request's own address in place of `#{protocol}`, `#{host}`, `#{port}`, `#{path}` (without
-/// its leading slash) and `#{query}`.
-pub fn redirect<B>(
-    redirect: &Redirect,
-    route: &Route,
-    client: &Client,
-    request: &Request<B>,
-    host: &str,
-) -> Response<Body> {
-    let port = split_port(host).1.unwrap_or(route.record.port).to_string();
-    let path = request.uri().path();
-    let path = path.strip_prefix('/').unwrap_or(path);
-    let fill = |template: &str| {
-        template
-            .replace("#{protocol}", client.scheme())
-            .replace("#{host}", split_port(host).0)
-            .replace("#{port}", &port)
-            .replace("#{path}", path)
-            .replace("#{query}", request.uri().query().unwrap_or(""))
-    };
-    let protocol = fill(&redirect.protocol).to_ascii_lowercase();
-    let mut location =
-        format!("{protocol}://{}:{}{}", fill(&redirect.host), fill(&redirect.port), fill(&redirect.path));
-    let query = fill(&redirect.query);
-    if !query.is_empty() {
-        location.push('?');
-        location.push_str(&query);
-    }
-    let status = StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::FOUND);
-    let mut response = text(status, String::new());
-    match HeaderValue::from_str(&location) {
-        Ok(location) => response.headers_mut().insert(LOCATION, location),
-        Err(_) => return ForwardError::BadRequest("an address that no redirect can hold").answer(),
-    };
     response
 }

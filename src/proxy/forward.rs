@@ -11,7 +11,7 @@ use hyper::body::Body as HttpBody;
 
 use crate::proxy::Proxy;
 use crate::proxy::action::RouteAction;
-use crate::proxy::answer::{self, ForwardError};
+use crate::proxy::answer::ForwardError;
 use crate::proxy::body::{self, Lender, Silent};
 use crate::proxy::client::Client;
 use crate::proxy::connect::{self, SendError};
@@ -141,7 +141,7 @@ enum Answer {
 
 fn refused(error: &ForwardError, client: &Client) -> Response<Body> {
     let cause = std::error::Error::source(error).map(|cause| cause.to_string());
-    tracing::debug!(peer = %client.peer, %error, cause, "answered in a target's stead");
+    tracing::debug!(peer = %client.peer, %error, cause, reason = error.reason(), "answered in a target's stead");
     error.answer()
 }
 
@@ -165,13 +165,14 @@ where
     exchange.matched(rule);
     let split = match &rule.action {
         RouteAction::Forward(split) => split,
-        RouteAction::FixedResponse { status, content_type, body } => {
+        RouteAction::FixedResponse(fixed) => {
             exchange.fixed();
-            return Ok(Answer::Own(answer::fixed(*status, content_type, body)));
+            return Ok(Answer::Own(fixed.answer(request.method())));
         }
         RouteAction::Redirect(redirect) => {
             exchange.redirected();
-            return Ok(Answer::Own(answer::redirect(redirect, route, client, &request, host)));
+            let response = redirect.answer(&request, client.scheme(), host, route.record.port)?;
+            return Ok(Answer::Own(response));
         }
         RouteAction::Nothing => return Err(ForwardError::NoAction),
     };
@@ -179,6 +180,7 @@ where
     let chosen = split.choose(request.headers(), &route.balancer.seal, now).ok_or(ForwardError::NoGroup)?;
     exchange.chose(chosen.group);
     let (mut parts, body) = request.into_parts();
+    rule.transforms.apply(&mut parts).map_err(ForwardError::Transform)?;
     headers::check_version(&parts, chosen.group.members.load().settings.protocol_version)?;
     hold::until_served(chosen.group).await?;
     let session = Session::of(chosen.group, &parts.headers, &route.balancer.seal, now);

@@ -9,6 +9,7 @@ mod path;
 mod pattern;
 #[cfg(test)]
 mod tests;
+mod transform;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,8 +20,11 @@ use http::HeaderMap;
 use crate::model::{Listener, Rule};
 use crate::proxy::action::{RouteAction, compile};
 use crate::proxy::group::Group;
-use crate::proxy::rules::condition::{Asked, Matcher};
+use crate::proxy::rules::condition::{Asked, Damage, Matcher};
 use crate::proxy::rules::index::Index;
+use crate::proxy::rules::transform::Transforms;
+
+pub use transform::TransformError;
 
 /// What conditions look at.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +44,8 @@ pub struct RuleRoute {
     /// `None` for the default, which holds always.
     pub record: Option<Arc<Rule>>,
     pub action: RouteAction,
+    /// What becomes of a request before it is forwarded.
+    pub transforms: Transforms,
     /// All of them must hold; `None` of a damaged record, which so is no rule at all.
     conditions: Option<Vec<Matcher>>,
 }
@@ -56,17 +62,25 @@ impl RuleRoute {
     /// `before` is the same rule in the snapshot before, with another record or other groups.
     fn new(record: &Arc<Rule>, groups: &HashMap<String, Arc<Group>>, before: Option<&RuleRoute>) -> RuleRoute {
         let action = compile(&record.actions, groups, before.map(|before| &before.action));
-        let conditions = record.conditions.iter().map(Matcher::new).collect::<Result<Vec<_>, _>>();
-        if let Err(damage) = &conditions {
-            let cause = std::error::Error::source(damage).map(|cause| cause.to_string());
-            tracing::warn!(rule = %record.arn(), %damage, cause, "a rule's record is damaged; it fits no request");
-        }
-        RuleRoute { record: Some(Arc::clone(record)), action, conditions: conditions.ok() }
+        let (conditions, transforms) = match read(record) {
+            Ok((conditions, transforms)) => (Some(conditions), transforms),
+            Err(damage) => {
+                let cause = std::error::Error::source(&damage).map(|cause| cause.to_string());
+                tracing::warn!(rule = %record.arn(), %damage, cause, "a rule's record is damaged; it fits no request");
+                (None, Transforms::default())
+            }
+        };
+        RuleRoute { record: Some(Arc::clone(record)), action, transforms, conditions }
     }
 
     fn holds(&self, asked: &Asked<'_>) -> bool {
         self.conditions.as_ref().is_some_and(|all| all.iter().all(|condition| condition.holds(asked)))
     }
+}
+
+fn read(record: &Rule) -> Result<(Vec<Matcher>, Transforms), Damage> {
+    let conditions = record.conditions.iter().map(Matcher::new).collect::<Result<_, _>>()?;
+    Ok((conditions, Transforms::new(&record.transforms)?))
 }
 
 impl Rules {
@@ -90,7 +104,8 @@ impl Rules {
         rules.sort_by_key(|rule| rule.record.as_ref().map(|record| record.priority));
         let index = Index::new(rules.iter().map(Arc::as_ref));
         let action = compile(&listener.default_actions, groups, before.map(|before| &before.default.action));
-        let default = RuleRoute { record: None, action, conditions: Some(Vec::new()) };
+        let (transforms, conditions) = (Transforms::default(), Some(Vec::new()));
+        let default = RuleRoute { record: None, action, transforms, conditions };
         Rules { rules, index, default: Arc::new(default) }
     }
 

@@ -64,7 +64,7 @@ fn found(rules: &Rules, asking: impl Into<Asking>) -> String {
         source: asking.source.parse().unwrap(),
     };
     match &rules.find(&facts).action {
-        RouteAction::FixedResponse { body, .. } => body.clone(),
+        RouteAction::FixedResponse(fixed) => fixed.content.clone(),
         _ => panic!("the rules of these tests answer themselves"),
     }
 }
