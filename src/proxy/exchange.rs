@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::header::LOCATION;
+use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode};
 
 use crate::proxy::answer::ForwardError;
@@ -21,7 +22,7 @@ use crate::proxy::desync::Classification;
 use crate::proxy::group::Group;
 use crate::proxy::observers::Observers;
 use crate::proxy::routes::Route;
-use crate::proxy::rules::RuleRoute;
+use crate::proxy::rules::{RuleRoute, TransformError};
 use crate::proxy::target::Target;
 
 pub use entry::{Entry, MatchedRule, Times, Transformed};
@@ -92,6 +93,13 @@ impl Exchange {
     pub fn chose(&mut self, group: &Arc<Group>) {
         group.counts.requests.fetch_add(1, Ordering::Relaxed);
         self.group = Some(Arc::clone(group));
+    }
+
+    /// The rule's transforms were applied, or could not be.
+    pub fn transformed(&mut self, parts: &Parts, done: Result<(), TransformError>) {
+        if let Some(recording) = &mut self.recording {
+            recording.transformed(parts, done);
+        }
     }
 
     /// What the target is about to get.

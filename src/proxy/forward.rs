@@ -141,7 +141,7 @@ enum Answer {
 
 fn refused(error: &ForwardError, client: &Client) -> Response<Body> {
     let cause = std::error::Error::source(error).map(|cause| cause.to_string());
-    tracing::debug!(peer = %client.peer, %error, cause, reason = error.reason(), "answered in a target's stead");
+    tracing::debug!(peer = %client.peer, %error, cause, "answered in a target's stead");
     error.answer()
 }
 
@@ -180,7 +180,11 @@ where
     let chosen = split.choose(request.headers(), &route.balancer.seal, now).ok_or(ForwardError::NoGroup)?;
     exchange.chose(chosen.group);
     let (mut parts, body) = request.into_parts();
-    rule.transforms.apply(&mut parts).map_err(ForwardError::Transform)?;
+    if !rule.transforms.is_empty() {
+        let done = rule.transforms.apply(&mut parts);
+        exchange.transformed(&parts, done);
+        done.map_err(ForwardError::Transform)?;
+    }
     headers::check_version(&parts, chosen.group.members.load().settings.protocol_version)?;
     hold::until_served(chosen.group).await?;
     let session = Session::of(chosen.group, &parts.headers, &route.balancer.seal, now);

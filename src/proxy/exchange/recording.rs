@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::header::{HOST, UPGRADE, USER_AGENT};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 
 use crate::proxy::access_log::Message;
@@ -16,7 +17,7 @@ use crate::proxy::desync::{Class, Classification};
 use crate::proxy::exchange::{Entry, Exchange, MatchedRule, Times, Transformed, is_grpc};
 use crate::proxy::observers::Observers;
 use crate::proxy::routes::Route;
-use crate::proxy::rules::RuleRoute;
+use crate::proxy::rules::{RuleRoute, TransformError};
 use crate::proxy::trace::Begun;
 
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
@@ -120,6 +121,18 @@ impl Recording {
         self.answered_at = Some(now);
     }
 
+    pub fn transformed(&mut self, parts: &Parts, done: Result<(), TransformError>) {
+        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        self.entry.transformed = match done {
+            Ok(()) => Transformed {
+                host: host.map(str::to_owned),
+                uri: Some(parts.uri.to_string()),
+                status: Some("TransformSuccess"),
+            },
+            Err(error) => Transformed { status: Some(error.reason()), ..Transformed::default() },
+        };
+    }
+
     pub fn failed(&mut self, error: &ForwardError) {
         self.answered_at = None;
         let mut failure = error.to_string();
@@ -127,6 +140,7 @@ impl Recording {
             failure = format!("{failure}: {cause}");
         }
         self.entry.failure = Some(failure);
+        self.entry.error_reason = error.reason();
     }
 
     pub fn responds(&mut self, location: Option<&HeaderValue>) {

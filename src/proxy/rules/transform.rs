@@ -77,6 +77,10 @@ impl Transforms {
         Ok(compiled)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.addresses.is_empty()
+    }
+
     pub fn apply(&self, parts: &mut Parts) -> Result<(), TransformError> {
         if !self.hosts.is_empty() {
             self.apply_to_host(parts)?;
