@@ -1,5 +1,6 @@
 //! What a rule does with a request, compiled: where it goes, or what it is answered.
 
+mod jwt;
 mod own;
 mod split;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use http::StatusCode;
 use crate::model::load_balancer::Action;
 use crate::proxy::group::Group;
 
+pub use jwt::{JwtError, JwtGuard};
 pub use own::{Fixed, Redirect, Template};
 pub use split::Split;
 

@@ -1,8 +1,9 @@
 //! The failures of the load balancer. The only place of the proxy where a failure becomes a status.
 
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
+use crate::proxy::action::JwtError;
 use crate::proxy::body;
 use crate::proxy::connect::SendError;
 use crate::proxy::rules::TransformError;
@@ -35,6 +36,8 @@ pub enum ForwardError {
     CannotUpgrade,
     #[error("the listener has no action")]
     NoAction,
+    #[error("the request is not authorized")]
+    Jwt(#[source] JwtError),
     #[error("the rule's transforms make no request of it")]
     Transform(#[source] TransformError),
     #[error("no target group of the listener has any weight")]
@@ -73,7 +76,8 @@ impl ForwardError {
             | ForwardError::NoTarget
             | ForwardError::HeldTooLong
             | ForwardError::TooManyHeld => StatusCode::SERVICE_UNAVAILABLE,
-            ForwardError::Transform(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            ForwardError::Jwt(JwtError::Keys(_)) | ForwardError::Transform(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            ForwardError::Jwt(_) => StatusCode::UNAUTHORIZED,
             ForwardError::NotListening => StatusCode::BAD_GATEWAY,
             ForwardError::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             ForwardError::Target(error) => match error {
@@ -99,6 +103,7 @@ impl ForwardError {
     /// The `error_reason` of ELB's access logs, which has words for failures of actions and transforms only.
     pub fn reason(&self) -> Option<&'static str> {
         match self {
+            ForwardError::Jwt(error) => Some(error.reason()),
             ForwardError::Transform(error) => Some(error.reason()),
             _ => None,
         }
@@ -116,7 +121,11 @@ impl ForwardError {
             ForwardError::NoRoute(_) => "no load balancer has this name and a listener to go with it".to_owned(),
             other => other.to_string(),
         };
-        text(status, format!("{title}: {detail}\n"))
+        let mut response = text(status, format!("{title}: {detail}\n"));
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 }
 

@@ -163,6 +163,10 @@ where
         source: client.peer.ip().to_canonical(),
     });
     exchange.matched(rule);
+    let headers = request.headers();
+    for guard in &rule.guards {
+        guard.check(headers, SystemTime::now()).await.map_err(ForwardError::Jwt)?;
+    }
     let split = match &rule.action {
         RouteAction::Forward(split) => split,
         RouteAction::FixedResponse(fixed) => {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use crate::model::{Listener, Rule};
-use crate::proxy::action::{RouteAction, compile};
+use crate::proxy::action::{JwtGuard, RouteAction, compile};
 use crate::proxy::group::Group;
 use crate::proxy::rules::condition::{Asked, Damage, Matcher};
 use crate::proxy::rules::index::Index;
@@ -43,6 +43,8 @@ pub struct Facts<'a> {
 pub struct RuleRoute {
     /// `None` for the default, which holds always.
     pub record: Option<Arc<Rule>>,
+    /// What a request has to pass before the action.
+    pub guards: Vec<JwtGuard>,
     pub action: RouteAction,
     /// What becomes of a request before it is forwarded.
     pub transforms: Transforms,
@@ -62,6 +64,7 @@ impl RuleRoute {
     /// `before` is the same rule in the snapshot before, with another record or other groups.
     fn new(record: &Arc<Rule>, groups: &HashMap<String, Arc<Group>>, before: Option<&RuleRoute>) -> RuleRoute {
         let action = compile(&record.actions, groups, before.map(|before| &before.action));
+        let guards = JwtGuard::all(&record.actions, before.map(|before| before.guards.as_slice()).unwrap_or_default());
         let (conditions, transforms) = match read(record) {
             Ok((conditions, transforms)) => (Some(conditions), transforms),
             Err(damage) => {
@@ -70,7 +73,7 @@ impl RuleRoute {
                 (None, Transforms::default())
             }
         };
-        RuleRoute { record: Some(Arc::clone(record)), action, transforms, conditions }
+        RuleRoute { record: Some(Arc::clone(record)), guards, action, transforms, conditions }
     }
 
     fn holds(&self, asked: &Asked<'_>) -> bool {
@@ -104,8 +107,10 @@ impl Rules {
         rules.sort_by_key(|rule| rule.record.as_ref().map(|record| record.priority));
         let index = Index::new(rules.iter().map(Arc::as_ref));
         let action = compile(&listener.default_actions, groups, before.map(|before| &before.default.action));
+        let guards_before = before.map(|before| before.default.guards.as_slice()).unwrap_or_default();
+        let guards = JwtGuard::all(&listener.default_actions, guards_before);
         let (transforms, conditions) = (Transforms::default(), Some(Vec::new()));
-        let default = RuleRoute { record: None, action, transforms, conditions };
+        let default = RuleRoute { record: None, guards, action, transforms, conditions };
         Rules { rules, index, default: Arc::new(default) }
     }
 
