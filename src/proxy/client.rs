@@ -20,20 +20,20 @@ pub struct Client {
 
 /// Tells connections apart, also those of earlier runs: what access logs and connection logs have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId(pub u64);
+pub struct ConnectionId(pub u128);
 
 impl ConnectionId {
     fn next() -> ConnectionId {
         let count = CONNECTIONS.get().wrapping_add(1);
         CONNECTIONS.set(count);
-        ConnectionId(scatter(count))
+        ConnectionId(u128::from(scatter(count)) << 64 | u128::from(scatter(!count)))
     }
 }
 
-/// As ELB writes it: `TID_1234abcd5678ef90`.
+/// As ELB writes it: `TID_3180a73013c8ca4bac2f731159d4b0fe`.
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TID_{:016x}", self.0)
+        write!(f, "TID_{:032x}", self.0)
     }
 }
 

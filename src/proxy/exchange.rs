@@ -56,7 +56,8 @@ impl Exchange {
         if is_grpc(request.headers()) {
             counts.grpc.fetch_add(1, Ordering::Relaxed);
         }
-        let line_bytes = request.method().as_str().len() + uri_bytes(request.uri()) + " HTTP/1.1\r\n".len() + 1;
+        // A space after the method, and an empty line after the headers.
+        let line_bytes = request.method().as_str().len() + uri_bytes(request.uri()) + "  HTTP/1.1\r\n\r\n".len();
         Exchange {
             route: Arc::clone(route),
             group: None,

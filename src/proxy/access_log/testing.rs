@@ -13,7 +13,7 @@ pub fn entry() -> Entry {
         place: None,
         load_balancer: "app/web/0000000000000002".into(),
         client: "192.168.131.39:2817".parse().unwrap(),
-        connection: ConnectionId(0x1234_abcd_5678_ef90),
+        connection: ConnectionId(0x3180_a730_13c8_ca4b_ac2f_7311_59d4_b0fe),
         tls: None,
         created_at: UNIX_EPOCH + Duration::from_millis(1_530_570_168_364),
         ended_at: UNIX_EPOCH + Duration::from_micros(1_530_570_180_186_641),

@@ -41,7 +41,7 @@ fn found(root: &Path) -> BTreeMap<String, String> {
             if path.extension().is_some_and(|extension| extension == "gz") {
                 GzDecoder::new(bytes.as_slice()).read_to_string(&mut text).unwrap();
             } else {
-                text = String::from_utf8(bytes).unwrap();
+                text = String::from_utf8_lossy(&bytes).into_owned();
             }
             found.insert(path.strip_prefix(root).unwrap().display().to_string(), text);
         }
@@ -109,7 +109,7 @@ fn a_file_is_closed_when_it_is_large() {
     assert!(files.close_due(now).is_empty());
     assert_eq!(files.next_close(), None);
     let found = found(root.path());
-    assert!(found.len() == 1 && found.keys().all(|name| name.ends_with("Z_127.0.0.1_") || name.ends_with(".log.gz")));
+    assert!(found.len() == 1 && found.keys().all(|name| name.ends_with(".log.gz")), "{:?}", found.keys());
     assert_eq!(found.values().next().unwrap().len(), (1 << 20) + 2);
 }
 

@@ -19,7 +19,7 @@ fn a_forwarded_request() {
          200 200 34 366 \"GET http://www.example.com:80/a?b=c HTTP/1.1\" \"curl/7.46.0\" - - \
          arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0000000000000001 \
          \"Root=1-58337262-36d228ad5d99923122bbe354\" \"-\" \"-\" 0 2018-07-02T22:22:48.364000Z \"forward\" \"-\" \"-\" \
-         \"10.0.0.1:80\" \"200\" \"-\" \"-\" TID_1234abcd5678ef90 \"-\" \"-\" \"-\""
+         \"10.0.0.1:80\" \"200\" \"-\" \"-\" TID_3180a73013c8ca4bac2f731159d4b0fe \"-\" \"-\" \"-\""
     );
 }
 
@@ -57,7 +57,7 @@ fn a_redirect_over_tls_and_http2() {
          \"GET https://10.0.2.105:773/a?b=c HTTP/2.0\" \"curl/7.46.0\" ECDHE-RSA-AES128-GCM-SHA256 TLSv1.2 - \
          \"Root=1-58337262-36d228ad5d99923122bbe354\" \"api.example.com\" \
          \"arn:aws:acm:eu-west-1:123456789012:certificate/1\" 7 2018-07-02T22:22:48.364000Z \"redirect\" \
-         \"https://example.com:80/\" \"-\" \"-\" \"-\" \"Acceptable\" \"SuspiciousHeader\" TID_1234abcd5678ef90 \
+         \"https://example.com:80/\" \"-\" \"-\" \"-\" \"Acceptable\" \"SuspiciousHeader\" TID_3180a73013c8ca4bac2f731159d4b0fe \
          \"a.example\" \"/b\" \"TransformSuccess\""
     );
 }
