@@ -92,7 +92,6 @@ impl Exchange {
 
     /// The group that the rule's forward action leads to.
     pub fn chose(&mut self, group: &Arc<Group>) {
-        group.counts.requests.fetch_add(1, Ordering::Relaxed);
         self.group = Some(Arc::clone(group));
     }
 
@@ -119,6 +118,9 @@ impl Exchange {
     pub fn sent(&mut self, target: &Target) {
         if self.sent_at.is_none() {
             self.route.balancer.counts.chosen.fetch_add(1, Ordering::Relaxed);
+            if let Some(group) = &self.group {
+                group.counts.requests.fetch_add(1, Ordering::Relaxed);
+            }
         }
         self.sent_at = Some(Instant::now());
         if let Some(recording) = &mut self.recording {
@@ -160,19 +162,26 @@ impl Exchange {
         {
             group.counts.errors.fetch_add(1, Ordering::Relaxed);
         }
-        let balancer = &self.route.balancer;
-        if let Some(held) = balancer.errors.admit() {
-            let cause = std::error::Error::source(error).map(|cause| cause.to_string());
-            let group = self.group.as_ref().map(|group| group.arn.as_str());
-            let held = (held > 0).then_some(held);
-            tracing::warn!(
-                load_balancer = balancer.record.name, listener = self.route.record.port, group, held,
-                status = error.status().as_u16(), reason = %error, cause,
-                "answered in a target's stead"
-            );
-        }
+        self.log(error);
         if let Some(recording) = &mut self.recording {
             recording.failed(error);
+        }
+    }
+
+    /// Each failure with its reason, as long as they are few.
+    fn log(&self, error: &ForwardError) {
+        let balancer = &self.route.balancer;
+        let Some(held) = balancer.errors.admit() else { return };
+        let held = (held > 0).then_some(held);
+        let (load_balancer, listener) = (&balancer.record.name, self.route.record.port);
+        let group = self.group.as_ref().map(|group| group.arn.as_str());
+        let cause = std::error::Error::source(error).map(|cause| cause.to_string());
+        let status = error.status().as_u16();
+        if status >= 500 {
+            tracing::warn!(load_balancer, listener, group, status, reason = %error, cause, held, "answered in a target's stead");
+        } else {
+            // The client's doing.
+            tracing::info!(load_balancer, listener, group, status, reason = %error, cause, held, "refused a request");
         }
     }
 

@@ -35,7 +35,7 @@ pub struct Group {
     pub wanted: Arc<Wanted>,
 }
 
-/// What listeners forwarded to the group, and what came of it.
+/// What was forwarded to the group, and what came of it.
 #[derive(Default)]
 pub struct GroupCounts {
     pub requests: AtomicU64,

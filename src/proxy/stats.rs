@@ -66,7 +66,7 @@ pub struct BalancerStats {
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupStats {
     pub group: Arn,
-    /// What listeners forwarded to the group, whether a target took it or not.
+    /// `RequestCount`: those for which a target was chosen.
     pub requests: u64,
     /// `HTTPCode_ELB_5XX_Count`, of this group.
     pub errors: u64,

@@ -98,7 +98,7 @@ impl Line<'_> {
     }
 }
 
-fn or_hyphen(f: &mut fmt::Formatter<'_>, value: Option<impl fmt::Display>) -> fmt::Result {
+pub fn or_hyphen(f: &mut fmt::Formatter<'_>, value: Option<impl fmt::Display>) -> fmt::Result {
     match value {
         Some(value) => write!(f, "{value}"),
         None => f.write_char('-'),
@@ -106,7 +106,7 @@ fn or_hyphen(f: &mut fmt::Formatter<'_>, value: Option<impl fmt::Display>) -> fm
 }
 
 /// Seconds with milliseconds.
-struct Seconds(Duration);
+pub struct Seconds(pub Duration);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,7 +116,7 @@ impl fmt::Display for Seconds {
 
 /// A text within quotes. What would end the quotes or the line is written as its number, so that no client can make a line
 /// say what it did not do.
-struct Quoted<'a>(Option<&'a [u8]>);
+pub struct Quoted<'a>(pub Option<&'a [u8]>);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -63,7 +63,7 @@ impl LogKind {
         match self {
             LogKind::Access => "",
             LogKind::Connection => "conn_log.",
-            LogKind::HealthCheck => "health_check_log.",
+            LogKind::HealthCheck => "health_check_log_",
         }
     }
 
