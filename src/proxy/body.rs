@@ -205,7 +205,7 @@ impl HttpBody for Carried {
             Poll::Ready(frame) => {
                 this.is_armed = false;
                 if let (Some(Ok(frame)), Some((exchange, _))) = (&frame, &mut this.carried) {
-                    exchange.sends(frame.data_ref().map_or(0, Bytes::len));
+                    exchange.sends(frame.data_ref().map_or(0, |data| data.len() as u64));
                 }
                 if frame.is_none() {
                     this.carried = None;

@@ -9,7 +9,7 @@ mod recording;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use http::header::LOCATION;
 use http::request::Parts;
@@ -18,7 +18,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use crate::proxy::answer::ForwardError;
 use crate::proxy::client::Client;
 use crate::proxy::connect::SendError;
-use crate::proxy::desync::Classification;
+use crate::proxy::desync::{Class, Classification};
 use crate::proxy::group::Group;
 use crate::proxy::observers::Observers;
 use crate::proxy::routes::Route;
@@ -43,7 +43,7 @@ pub struct Exchange {
     sent_bytes: u64,
     /// Of the request's body, where it has one.
     received: Option<Arc<AtomicU64>>,
-    sent_at: Option<Instant>,
+    is_sent: bool,
     /// Where somebody wants to know more than numbers.
     recording: Option<Box<Recording>>,
 }
@@ -66,13 +66,16 @@ impl Exchange {
             head_bytes: line_bytes as u64 + header_bytes(request.headers()),
             sent_bytes: 0,
             received: None,
-            sent_at: None,
+            is_sent: false,
             recording: Recording::begin(observers, route, request, client),
         }
     }
 
     /// How far the request is from being read in one way only.
     pub fn classified(&mut self, classification: Classification) {
+        if classification.class != Class::Compliant {
+            self.route.balancer.counts.non_compliant.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(recording) = &mut self.recording {
             recording.classified(classification);
         }
@@ -116,13 +119,13 @@ impl Exchange {
 
     /// The request is on its way to a target; an earlier one could not take it.
     pub fn sent(&mut self, target: &Target) {
-        if self.sent_at.is_none() {
+        if !self.is_sent {
             self.route.balancer.counts.chosen.fetch_add(1, Ordering::Relaxed);
             if let Some(group) = &self.group {
                 group.counts.requests.fetch_add(1, Ordering::Relaxed);
             }
         }
-        self.sent_at = Some(Instant::now());
+        self.is_sent = true;
         if let Some(recording) = &mut self.recording {
             recording.sent(SocketAddrV4::new(target.state.key.address, target.state.key.port));
         }
@@ -140,17 +143,14 @@ impl Exchange {
     }
 
     /// The head of a target's response is there.
-    pub fn answered(&mut self, status: StatusCode) {
+    pub fn answered(&mut self, status: StatusCode, elapsed: Duration) {
         self.target_status = Some(status);
-        let Some(sent_at) = self.sent_at else { return };
-        let now = Instant::now();
-        let elapsed = now.saturating_duration_since(sent_at);
         self.route.balancer.counts.response_time.record(elapsed);
         if let Some(group) = &self.group {
             group.counts.response_time.record(elapsed);
         }
         if let Some(recording) = &mut self.recording {
-            recording.answered(now);
+            recording.answered();
         }
     }
 
@@ -210,8 +210,8 @@ impl Exchange {
     }
 
     /// A piece of the response's body is on its way to the client.
-    pub fn sends(&mut self, bytes: usize) {
-        self.sent_bytes += bytes as u64;
+    pub fn sends(&mut self, bytes: u64) {
+        self.sent_bytes += bytes;
     }
 }
 

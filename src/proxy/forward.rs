@@ -236,8 +236,7 @@ where
         let sending = send(&target, request, upgrade.is_some(), may_go_on, &lender);
         let failed = match lender.within_idle(idle, sending).await {
             Ok(Ok(mut response)) => {
-                in_flight.answered(response.status());
-                exchange.answered(response.status());
+                exchange.answered(response.status(), in_flight.answered(response.status()));
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     let client = upgrade.take().ok_or(ForwardError::Target(unasked_switch()))?;
                     return Ok((target, Answer::Switched(response, in_flight, client)));

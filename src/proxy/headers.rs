@@ -19,6 +19,8 @@ use crate::proxy::headers::forwarded::FORWARDED_FOR;
 use crate::proxy::routes::{Entrance, Route, split_port};
 use crate::proxy::settings::{ListenerSettings, ProtocolVersion};
 
+pub use forwarded::add_trace;
+
 /// Where ELB answers 463.
 const FORWARDED_FOR_MAX: usize = 30;
 /// ELB's limit of the request line. Of it the method and the version are little.

@@ -226,15 +226,18 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// Records what came of the request; the request itself lasts until this is dropped.
-    pub fn answered(&self, status: http::StatusCode) {
+    /// Records what came of the request, and says how long the target took; the request itself lasts until this is
+    /// dropped.
+    pub fn answered(&self, status: http::StatusCode) -> Duration {
+        let elapsed = self.since.elapsed();
         let counts = &self.target.counts;
         counts.requests.fetch_add(1, Ordering::Relaxed);
         counts.codes.count(status);
-        counts.latency_ns.fetch_add(nanoseconds(self.since.elapsed()), Ordering::Relaxed);
+        counts.latency_ns.fetch_add(nanoseconds(elapsed), Ordering::Relaxed);
         if status.is_server_error() {
             counts.errors.fetch_add(1, Ordering::Relaxed);
         }
+        elapsed
     }
 
     pub fn failed(&self) {

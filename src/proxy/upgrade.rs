@@ -49,15 +49,18 @@ pub fn join(
 ) -> Response<Body> {
     let target = hyper::upgrade::on(&mut response);
     tokio::spawn(async move {
-        let _lasting = lasting;
+        let (mut exchange, _in_flight) = lasting;
         let (client, target) = match tokio::try_join!(client.connection, target) {
             Ok(both) => both,
             Err(error) => return tracing::debug!(%error, "a switch of protocols ended before it began"),
         };
-        match copy(client, target, idle).await {
+        let (received, sent) = (Arc::<AtomicU64>::default(), AtomicU64::new(0));
+        exchange.reads(Some(Arc::clone(&received)));
+        match copy((client, &received), (target, &sent), idle).await {
             Ok((sent, received)) => tracing::debug!(sent, received, "a joined connection ended"),
             Err(error) => tracing::debug!(%error, "a joined connection was cut off"),
         }
+        exchange.sends(sent.into_inner());
     });
     let switched = response.headers().get(UPGRADE).cloned();
     headers::remove_hop_by_hop(response.headers_mut());
@@ -69,10 +72,15 @@ pub fn join(
 }
 
 /// Copies both ways until both ends are done, or nothing moved in either direction for `idle`.
-async fn copy(client: Upgraded, target: Upgraded, idle: Duration) -> io::Result<(u64, u64)> {
+/// What each of them sent is counted beside it.
+async fn copy(
+    client: (Upgraded, &AtomicU64),
+    target: (Upgraded, &AtomicU64),
+    idle: Duration,
+) -> io::Result<(u64, u64)> {
     let clock = Arc::new(Clock { started: Instant::now(), moved_ms: AtomicU64::new(0) });
-    let mut client = Watched { io: TokioIo::new(client), clock: Arc::clone(&clock) };
-    let mut target = Watched { io: TokioIo::new(target), clock: Arc::clone(&clock) };
+    let mut client = Watched { io: TokioIo::new(client.0), read_bytes: client.1, clock: Arc::clone(&clock) };
+    let mut target = Watched { io: TokioIo::new(target.0), read_bytes: target.1, clock: Arc::clone(&clock) };
     let mut copying = pin!(tokio::io::copy_bidirectional(&mut client, &mut target));
     loop {
         let deadline = clock.moved_at() + idle;
@@ -101,20 +109,23 @@ impl Clock {
     }
 }
 
-struct Watched {
+struct Watched<'a> {
     io: TokioIo<Upgraded>,
+    read_bytes: &'a AtomicU64,
     clock: Arc<Clock>,
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for Watched<'_> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, buffer));
+        self.read_bytes.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
         self.clock.moves();
         Poll::Ready(read)
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for Watched<'_> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }

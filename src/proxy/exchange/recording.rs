@@ -15,6 +15,7 @@ use crate::proxy::answer::ForwardError;
 use crate::proxy::client::Client;
 use crate::proxy::desync::{Class, Classification};
 use crate::proxy::exchange::{Entry, Exchange, MatchedRule, Times, Transformed, is_grpc};
+use crate::proxy::headers;
 use crate::proxy::observers::Observers;
 use crate::proxy::routes::Route;
 use crate::proxy::rules::{RuleRoute, TransformError};
@@ -117,8 +118,8 @@ impl Recording {
         self.sent_at = Some(Instant::now());
     }
 
-    pub fn answered(&mut self, now: Instant) {
-        self.answered_at = Some(now);
+    pub fn answered(&mut self) {
+        self.answered_at = Some(Instant::now());
     }
 
     pub fn transformed(&mut self, parts: &Parts, done: Result<(), TransformError>) {
@@ -155,6 +156,12 @@ impl Recording {
         let now = Instant::now();
         entry.ended_at = entry.created_at + now.saturating_duration_since(begun);
         entry.status = status.as_u16();
+        // What no target got has a name all the same.
+        if exchange.group.is_none() {
+            let mut headers = HeaderMap::from_iter(entry.trace_id.take().map(|sent| (TRACE_ID, sent)));
+            headers::add_trace(&mut headers);
+            entry.trace_id = headers.remove(TRACE_ID);
+        }
         entry.received_bytes = received_bytes;
         entry.sent_bytes = exchange.sent_bytes;
         entry.target_status = exchange.target_status.map(|status| status.as_u16());

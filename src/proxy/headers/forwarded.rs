@@ -82,7 +82,7 @@ fn add_forwarded_for(headers: &mut HeaderMap, settings: &HttpSettings, peer: Soc
 
 /// Names the request as ELB does: `Root=1-TIME-ID` where the client gave it no name; otherwise `Self=1-TIME-ID;` before
 /// what the client sent, in place of another's `Self`.
-fn add_trace(headers: &mut HeaderMap) {
+pub fn add_trace(headers: &mut HeaderMap) {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let count = TRACES.get().wrapping_add(1);
     TRACES.set(count);
