@@ -21,6 +21,7 @@ pub mod secret;
 pub mod service;
 pub mod settings;
 pub mod size;
+pub mod ssl_policy;
 pub mod support;
 pub mod tag;
 pub mod target;

@@ -29,10 +29,16 @@ impl Offer {
     pub fn find(&self, name: &str) -> Result<(&'static OperationShape, &Operation), ApiError> {
         match (self.service.operation(name), self.operations.get(name)) {
             (Some(shape), Some(operation)) => Ok((shape, operation)),
-            _ if self.service.known.contains(&name) => Err(ApiError::not_offered(name)),
+            _ if self.service.known.contains(&name) => Err(self.refusal(name)),
             _ if self.service.is_query() => Err(ApiError::unknown_action(name, self.service.api_version)),
             _ => Err(ApiError::unknown_operation(name)),
         }
+    }
+
+    /// Of an operation that AWS has and we do not.
+    fn refusal(&self, name: &str) -> ApiError {
+        let never = Some(name).filter(|_| self.service.is_query()).and_then(elbv2::refusal);
+        never.unwrap_or_else(|| ApiError::not_offered(name))
     }
 }
 
@@ -62,6 +68,8 @@ mod tests {
         assert_eq!(offers[0].find("MakeCoffee").unwrap_err().kind, ErrorKind::UnknownOperation);
         let unknown = offers[1].find("MakeCoffee").unwrap_err();
         assert_eq!(unknown.message, "Could not find operation MakeCoffee for version 2015-12-01");
-        assert_eq!(offers[1].find("CreateTrustStore").unwrap_err().kind, ErrorKind::UnsupportedFeature);
+        let never = offers[1].find("CreateTrustStore").unwrap_err();
+        assert_eq!(never.kind, ErrorKind::UnsupportedFeature);
+        assert!(never.message.starts_with("CreateTrustStore is not available in Coracle: "), "{never}");
     }
 }

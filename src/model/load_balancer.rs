@@ -163,6 +163,17 @@ impl Action {
     }
 }
 
+/// A tag of a target group: milliseconds in place of the interval of its health checks, whose least at ELB is 5 seconds.
+pub const CHECK_INTERVAL_TAG: &str = "coracle.health.interval-ms";
+/// 100 checks of a target a second, to ELB's longest interval.
+pub const CHECK_INTERVAL_MS: std::ops::RangeInclusive<u32> = 10..=300_000;
+
+/// The tag's value, if it is a whole number within its bounds.
+pub fn checked_interval_ms(text: &str) -> Option<u32> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| is_plain && CHECK_INTERVAL_MS.contains(number))
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetGroup {
     pub scope: Scope,
@@ -170,7 +181,9 @@ pub struct TargetGroup {
     /// 16 hexadecimal digits.
     pub id: String,
     pub created_at: Timestamp,
+    /// `HTTP`, `HTTPS`; for network load balancers `TCP`, `TLS`, `UDP`, `TCP_UDP`.
     pub protocol: String,
+    /// `HTTP1`, `HTTP2`, `GRPC`; empty for network load balancers.
     pub protocol_version: String,
     pub port: u16,
     /// `ip` or `instance`.
@@ -186,6 +199,20 @@ impl TargetGroup {
         Arn::target_group(&self.scope, &self.name, &self.id)
     }
 
+    /// Whether it is for network load balancers: connections and datagrams, not requests.
+    pub fn is_network(&self) -> bool {
+        !matches!(self.protocol.as_str(), "HTTP" | "HTTPS")
+    }
+
+    pub fn is_udp(&self) -> bool {
+        matches!(self.protocol.as_str(), "UDP" | "TCP_UDP")
+    }
+
+    /// What `preserve_client_ip.enabled` is where nobody set it: off for addresses behind TCP and TLS.
+    pub fn preserves_client_ip_by_default(&self) -> bool {
+        self.is_udp() || self.target_type != "ip"
+    }
+
     /// `deregistration_delay.timeout_seconds`, 300 by default.
     pub fn deregistration_delay_seconds(&self) -> u32 {
         self.attributes.get("deregistration_delay.timeout_seconds").and_then(|text| text.parse().ok()).unwrap_or(300)
@@ -199,6 +226,7 @@ pub struct HealthCheck {
     pub protocol: String,
     /// `traffic-port` or a number.
     pub port: String,
+    /// Empty where the protocol is `TCP`, as is the matcher.
     pub path: String,
     pub interval_seconds: u32,
     pub timeout_seconds: u32,

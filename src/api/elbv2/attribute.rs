@@ -8,8 +8,13 @@ use std::collections::BTreeMap;
 use crate::api::context::Context;
 use crate::api::error::{ApiError, ErrorKind};
 
+mod network;
 mod tables;
 
+pub use network::{
+    BARE_LISTENER, NETWORK_LOAD_BALANCER, NETWORK_TARGET_GROUP, NETWORK_TARGET_GROUP_OF_ADDRESSES,
+    NETWORK_TARGET_GROUP_OF_DATAGRAMS, TCP_LISTENER,
+};
 pub use tables::{LISTENER, LOAD_BALANCER, TARGET_GROUP};
 
 /// All attributes that a kind of resource has.
@@ -59,6 +64,11 @@ impl Table {
             .collect();
         shown.sort();
         shown
+    }
+
+    /// Whether there is such a key.
+    pub fn has(&self, key: &str) -> bool {
+        self.rows.iter().any(|row| row.key == key)
     }
 
     /// The value that holds for a key of the table.
@@ -151,7 +161,17 @@ mod tests {
 
     #[test]
     fn every_default_has_the_form_of_its_row() {
-        for table in [&LOAD_BALANCER, &TARGET_GROUP, &LISTENER] {
+        let tables = [
+            &LOAD_BALANCER,
+            &NETWORK_LOAD_BALANCER,
+            &TARGET_GROUP,
+            &NETWORK_TARGET_GROUP,
+            &NETWORK_TARGET_GROUP_OF_ADDRESSES,
+            &NETWORK_TARGET_GROUP_OF_DATAGRAMS,
+            &LISTENER,
+            &TCP_LISTENER,
+        ];
+        for table in tables {
             for row in table.rows {
                 assert_eq!(row.form.check(row.default), Ok(()), "{}", row.key);
                 assert!(table.rows.iter().filter(|other| other.key == row.key).count() == 1, "{} twice", row.key);

@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::api::context::Context;
-use crate::api::elbv2::{attribute, load_balancer, not_yet, page, reference, rule, tag};
+use crate::api::elbv2::{load_balancer, page, reference, rule, tag};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
-use crate::model::{Arn, Listener, LoadBalancer};
+use crate::model::{Arn, Listener, LoadBalancer, Rule};
 use crate::store::{Key, Prefix, View};
 
 pub mod action;
+pub mod attributes;
+pub mod protocol;
+mod secure;
 mod users;
 
 pub use users::Listeners;
 
 /// Listeners of one load balancer: ELB's own quota, which also lets them be deleted with it in one transaction.
-const LISTENERS_MAX: usize = 50;
+pub const LISTENERS_MAX: usize = 50;
 
 pub fn create(
     cx: &Context,
@@ -27,30 +30,18 @@ pub fn create(
     let protocol = input.protocol.ok_or_else(|| ApiError::validation("A listener protocol must be specified"))?;
     let port = input.port.ok_or_else(|| ApiError::validation("A listener port must be specified"))?;
     let port = checked_port(port)?;
-    checked_protocol(&protocol)?;
-    refuse_tls(&input.ssl_policy, &input.certificates, &input.alpn_policy, &input.mutual_authentication)?;
+    protocol::check(&load_balancer, &protocol)?;
+    let settings = secure::Settings {
+        ssl_policy: input.ssl_policy,
+        certificates: input.certificates,
+        alpn_policy: input.alpn_policy,
+        mutual_authentication: input.mutual_authentication,
+    };
     let place = action::Place { protocol: &protocol, port };
     let (default_actions, action_orders) = action::read(cx, view, input.default_actions, place)?;
     let tags = tag::given(input.tags.as_deref())?;
 
-    let listeners = of(view, &load_balancer);
-    if let Some(existing) = listeners.iter().find(|listener| listener.port == port) {
-        // Idempotent, as at AWS: the same again is there already.
-        let is_same = existing.protocol == protocol
-            && existing.default_actions == default_actions
-            && tag::same(&existing.tags, &tags);
-        return match is_same {
-            true => Ok(wire::CreateListenerOutput { listeners: Some(vec![shown(existing)]) }),
-            false => Err(duplicate(&load_balancer.arn())),
-        };
-    }
-    if listeners.len() >= LISTENERS_MAX {
-        return Err(ApiError::new(
-            ErrorKind::TooManyListeners,
-            format_args!("A load balancer can have at most {LISTENERS_MAX} listeners"),
-        ));
-    }
-    let listener = Listener {
+    let mut listener = Listener {
         scope: cx.scope.clone(),
         load_balancer: load_balancer.name.clone(),
         load_balancer_kind: load_balancer.kind,
@@ -67,10 +58,34 @@ pub fn create(
         tags,
         created_at: cx.now,
     };
+    settings.apply(&mut listener)?;
+    let listeners = of(view, &load_balancer);
+    if let Some(existing) = listeners.iter().find(|listener| listener.port == port) {
+        // Idempotent, as at AWS: the same again is there already.
+        return match is_same(existing, &listener) {
+            true => Ok(wire::CreateListenerOutput { listeners: Some(vec![shown(existing)]) }),
+            false => Err(duplicate(&load_balancer.arn())),
+        };
+    }
+    if listeners.len() >= LISTENERS_MAX {
+        return Err(ApiError::new(
+            ErrorKind::TooManyListeners,
+            format_args!("A load balancer can have at most {LISTENERS_MAX} listeners"),
+        ));
+    }
     Listeners::all(cx, view).check_association(&load_balancer.arn(), &listener.default_actions)?;
     let answer = shown(&listener);
     view.put(listener);
     Ok(wire::CreateListenerOutput { listeners: Some(vec![answer]) })
+}
+
+fn is_same(existing: &Listener, wanted: &Listener) -> bool {
+    existing.protocol == wanted.protocol
+        && existing.default_actions == wanted.default_actions
+        && existing.certificates.first() == wanted.certificates.first()
+        && existing.ssl_policy == wanted.ssl_policy
+        && existing.alpn_policy == wanted.alpn_policy
+        && tag::same(&existing.tags, &wanted.tags)
 }
 
 pub fn modify(
@@ -79,11 +94,20 @@ pub fn modify(
     input: wire::ModifyListenerInput,
 ) -> Result<wire::ModifyListenerOutput, ApiError> {
     let mut listener = (*reference::listener(cx, view, input.listener_arn.as_deref())?).clone();
-    refuse_tls(&input.ssl_policy, &input.certificates, &input.alpn_policy, &input.mutual_authentication)?;
+    let changes_protocol = input.protocol.is_some();
     if let Some(protocol) = input.protocol {
-        checked_protocol(&protocol)?;
+        let load_balancer = reference::load_balancer(cx, view, Some(load_balancer_arn(&listener).as_str()))?;
+        protocol::check(&load_balancer, &protocol)?;
         listener.protocol = protocol;
+        attributes::keep_those_of_the_protocol(&mut listener);
     }
+    let settings = secure::Settings {
+        ssl_policy: input.ssl_policy,
+        certificates: input.certificates,
+        alpn_policy: input.alpn_policy,
+        mutual_authentication: input.mutual_authentication,
+    };
+    settings.apply(&mut listener)?;
     let all = Listeners::all(cx, view);
     if let Some(port) = input.port {
         listener.port = checked_port(port)?;
@@ -99,56 +123,28 @@ pub fn modify(
         (listener.default_actions, listener.action_orders) = action::read(cx, view, Some(actions), place)?;
         all.check_association(&load_balancer_arn(&listener), &listener.default_actions)?;
     }
+    if input.port.is_some() || changes_protocol {
+        check_actions(cx, view, &listener)?;
+    }
     let answer = shown(&listener);
     view.put(listener);
     Ok(wire::ModifyListenerOutput { listeners: Some(vec![answer]) })
+}
+
+/// Whether what a listener and its rules do can be done with the protocol and on the port that it has now. To the groups of
+/// rules it can forward whichever of its load balancer's protocols it has.
+fn check_actions(cx: &Context, view: &View, listener: &Listener) -> Result<(), ApiError> {
+    let place = action::Place { protocol: &listener.protocol, port: listener.port };
+    let rules = view.list::<Rule>(&Prefix::rules(&listener.scope, &listener.load_balancer, &listener.id));
+    let of_rules = rules.iter().flat_map(|rule| &rule.actions);
+    listener.default_actions.iter().chain(of_rules).try_for_each(|action| action::check_place(action, place))?;
+    listener.default_actions.iter().try_for_each(|action| protocol::check_groups(cx, view, place.protocol, action))
 }
 
 fn checked_port(port: i32) -> Result<u16, ApiError> {
     let port_in_range = u16::try_from(port).ok().filter(|port| *port > 0);
     port_in_range
         .ok_or_else(|| ApiError::validation(format_args!("Listener port '{port}' must be between '1-65535' inclusive")))
-}
-
-fn checked_protocol(protocol: &str) -> Result<(), ApiError> {
-    match protocol {
-        "HTTP" => Ok(()),
-        "HTTPS" => Err(not_yet("The listener protocol 'HTTPS'")),
-        other => Err(ApiError::new(
-            ErrorKind::UnsupportedProtocol,
-            format_args!(
-                "The listener protocol '{other}' is one of network load balancers, which are not available in Coracle yet."
-            ),
-        )),
-    }
-}
-
-/// What is only for listeners that speak TLS.
-fn refuse_tls(
-    ssl_policy: &Option<String>,
-    certificates: &Option<Vec<wire::Certificate>>,
-    alpn_policy: &Option<Vec<String>>,
-    mutual_authentication: &Option<wire::MutualAuthenticationAttributes>,
-) -> Result<(), ApiError> {
-    let refused = |what| {
-        Err(ApiError::new(
-            ErrorKind::InvalidConfigurationRequest,
-            format_args!("{what} cannot be specified for a listener with protocol 'HTTP'"),
-        ))
-    };
-    if ssl_policy.is_some() {
-        return refused("An SSL policy");
-    }
-    if certificates.as_ref().is_some_and(|certificates| !certificates.is_empty()) {
-        return refused("Certificates");
-    }
-    if alpn_policy.as_ref().is_some_and(|policies| policies.iter().any(|policy| policy != "None")) {
-        return refused("An ALPN policy");
-    }
-    if mutual_authentication.as_ref().is_some_and(|given| given.mode.as_deref().is_some_and(|mode| mode != "off")) {
-        return refused("Mutual authentication");
-    }
-    Ok(())
 }
 
 fn duplicate(load_balancer: &Arn) -> ApiError {
@@ -197,17 +193,6 @@ pub fn delete(
     Ok(wire::DeleteListenerOutput::default())
 }
 
-pub fn describe_attributes(
-    cx: &Context,
-    view: &mut View,
-    input: wire::DescribeListenerAttributesInput,
-) -> Result<wire::DescribeListenerAttributesOutput, ApiError> {
-    let listener = reference::listener(cx, view, input.listener_arn.as_deref())?;
-    let pairs = attribute::LISTENER.shown(&listener.attributes).into_iter();
-    let attributes = pairs.map(|(key, value)| wire::ListenerAttribute { key: Some(key), value: Some(value) }).collect();
-    Ok(wire::DescribeListenerAttributesOutput { attributes: Some(attributes) })
-}
-
 /// The listeners of a load balancer.
 pub fn of(view: &View, load_balancer: &LoadBalancer) -> Vec<Arc<Listener>> {
     view.list::<Listener>(&Prefix::listeners(&load_balancer.scope, &load_balancer.name))
@@ -221,7 +206,7 @@ fn shown(listener: &Listener) -> wire::Listener {
         port: Some(i32::from(listener.port)),
         protocol: Some(listener.protocol.clone()),
         default_actions: Some(action::shown(&listener.default_actions, &listener.action_orders)),
-        ..wire::Listener::default()
+        ..secure::shown(listener)
     }
 }
 

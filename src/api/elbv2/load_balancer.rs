@@ -1,19 +1,22 @@
-//! Load balancers. They are active at once: there is nothing to provision.
+//! Load balancers, of types application and network. They are active at once: there is nothing to provision.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::api::context::Context;
-use crate::api::elbv2::{attribute, listener, name, network, not_yet, page, reference, refuse, rule, tag};
+use crate::api::elbv2::{listener, name, network, never, page, reference, rule, tag};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
 use crate::model::load_balancer::LoadBalancerKind;
 use crate::model::{Listener, LoadBalancer};
 use crate::store::{Key, Prefix, View};
 
-/// Load balancers of an account in a region: ELB's own quota.
-const LOAD_BALANCERS_MAX: usize = 50;
+pub mod attributes;
+pub mod set;
+
+/// Load balancers of one type of an account in a region: ELB's own quota.
+pub const LOAD_BALANCERS_MAX: usize = 50;
 
 /// Names or ARNs of one describe call: ELB's own limit.
 pub const REFERENCES_MAX: usize = 20;
@@ -47,10 +50,13 @@ pub fn create(
                 ),
             ));
         }
-        None if view.count(&Prefix::load_balancers(&cx.scope)) >= LOAD_BALANCERS_MAX => {
+        None if count(cx, view, load_balancer.kind) >= LOAD_BALANCERS_MAX => {
             return Err(ApiError::new(
                 ErrorKind::TooManyLoadBalancers,
-                format_args!("At most {LOAD_BALANCERS_MAX} load balancers can exist in a region"),
+                format_args!(
+                    "At most {LOAD_BALANCERS_MAX} load balancers of type '{}' can exist in a region",
+                    load_balancer.kind.as_str()
+                ),
             ));
         }
         None => {
@@ -62,50 +68,73 @@ pub fn create(
     Ok(wire::CreateLoadBalancerOutput { load_balancers: Some(vec![shown(&load_balancer)]) })
 }
 
+fn count(cx: &Context, view: &View, kind: LoadBalancerKind) -> usize {
+    let all = view.list::<LoadBalancer>(&Prefix::load_balancers(&cx.scope));
+    all.iter().filter(|load_balancer| load_balancer.kind == kind).count()
+}
+
 /// The record that a request asks for.
 fn wanted(cx: &Context, input: wire::CreateLoadBalancerInput) -> Result<LoadBalancer, ApiError> {
     let name = name::load_balancer(input.name)?;
-    match input.r#type.as_deref() {
-        None | Some("application") => {}
-        Some(other) => return Err(not_yet(format_args!("A load balancer of type '{other}'"))),
+    let kind = kind(input.r#type.as_deref())?;
+    let scheme = input.scheme.unwrap_or_else(|| String::from("internet-facing"));
+    let ip_address_type = network::ip_address_type(cx, kind, input.ip_address_type)?;
+    if input.customer_owned_ipv4_pool.is_some() {
+        return Err(never("CustomerOwnedIpv4Pool", "there are no Outposts here"));
     }
-    match input.ip_address_type.as_deref() {
-        None | Some("ipv4") => {}
-        Some(other) => return Err(not_yet(format_args!("The IP address type '{other}'"))),
+    if input.ipam_pools.is_some() {
+        return Err(never("IpamPools", "addresses here are this machine's own"));
     }
-    refuse(&input.customer_owned_ipv4_pool, "CustomerOwnedIpv4Pool")?;
-    refuse(&input.ipam_pools, "IpamPools")?;
-    if input.enable_prefix_for_ipv6_source_nat.as_deref() == Some("on") {
-        return Err(not_yet("EnablePrefixForIpv6SourceNat"));
-    }
-    let zones = network::zones(&cx.scope, input.subnets, input.subnet_mappings)?;
-    if input.security_groups.as_ref().is_some_and(|groups| !groups.is_empty()) {
-        cx.without_effect.note("SecurityGroups");
-    }
-    let security_groups = network::security_groups(&cx.scope, input.security_groups)?;
+    network::refuse_source_nat(input.enable_prefix_for_ipv6_source_nat.as_deref())?;
+    let place = network::Place { kind, scheme: &scheme, ip_address_type: &ip_address_type };
+    let zones = network::zones(&cx.scope, &place, input.subnets, input.subnet_mappings)?;
+    let security_groups = network::security_groups(&cx.scope, kind, input.security_groups)?;
+    let mut load_balancer = LoadBalancer {
+        scope: cx.scope.clone(),
+        name,
+        kind,
+        id: cx.ids.hex16(),
+        created_at: cx.now,
+        scheme,
+        ip_address_type,
+        attributes: Default::default(),
+        tags: tag::given(input.tags.as_deref())?,
+        document: Map::new(),
+    };
     let kept = wire::LoadBalancer {
         availability_zones: Some(zones),
-        security_groups: Some(security_groups),
+        security_groups: Some(security_groups).filter(|groups| !groups.is_empty()),
         ..wire::LoadBalancer::default()
     };
-    let document = match serde_json::to_value(kept) {
+    keep(&mut load_balancer, kept)?;
+    Ok(load_balancer)
+}
+
+fn kind(given: Option<&str>) -> Result<LoadBalancerKind, ApiError> {
+    match given {
+        None | Some("application") => Ok(LoadBalancerKind::Application),
+        Some("network") => Ok(LoadBalancerKind::Network),
+        Some(other) => Err(never(
+            format_args!("A load balancer of type '{other}'"),
+            "it passes packets through appliances of a VPC, and there is no VPC here",
+        )),
+    }
+}
+
+/// What is kept as the wire has it: zones, security groups and the like.
+fn kept(load_balancer: &LoadBalancer) -> wire::LoadBalancer {
+    // It was written from this very structure; a member that a later version took away is not shown.
+    serde_json::from_value(Value::Object(load_balancer.document.clone())).unwrap_or_default()
+}
+
+fn keep(load_balancer: &mut LoadBalancer, kept: wire::LoadBalancer) -> Result<(), ApiError> {
+    load_balancer.document = match serde_json::to_value(kept) {
         Ok(Value::Object(members)) => members,
         // A structure of the wire is an object of JSON.
         Ok(_) => Map::new(),
         Err(error) => return Err(ApiError::server(error)),
     };
-    Ok(LoadBalancer {
-        kind: LoadBalancerKind::Application,
-        scope: cx.scope.clone(),
-        name,
-        id: cx.ids.hex16(),
-        created_at: cx.now,
-        scheme: input.scheme.unwrap_or_else(|| String::from("internet-facing")),
-        ip_address_type: String::from("ipv4"),
-        attributes: Default::default(),
-        tags: tag::given(input.tags.as_deref())?,
-        document,
-    })
+    Ok(())
 }
 
 /// Whether another load balancer has the DNS name, in which case does not count.
@@ -115,7 +144,8 @@ fn is_taken(cx: &Context, view: &View, wanted: &LoadBalancer) -> bool {
 }
 
 fn is_same(existing: &LoadBalancer, wanted: &LoadBalancer) -> bool {
-    existing.scheme == wanted.scheme
+    existing.kind == wanted.kind
+        && existing.scheme == wanted.scheme
         && existing.ip_address_type == wanted.ip_address_type
         && existing.document == wanted.document
         && tag::same(&existing.tags, &wanted.tags)
@@ -175,7 +205,7 @@ pub fn delete(
         Err(error) if error.kind == ErrorKind::LoadBalancerNotFound => return Ok(Default::default()),
         Err(error) => return Err(error),
     };
-    if attribute::LOAD_BALANCER.value(&load_balancer.attributes, "deletion_protection.enabled") == "true" {
+    if attributes::table(&load_balancer).value(&load_balancer.attributes, "deletion_protection.enabled") == "true" {
         return Err(ApiError::new(
             ErrorKind::OperationNotPermitted,
             format_args!(
@@ -193,41 +223,18 @@ pub fn delete(
     Ok(wire::DeleteLoadBalancerOutput::default())
 }
 
-pub fn describe_attributes(
+/// Capacity is never reserved: there is nothing but this machine.
+pub fn describe_capacity_reservation(
     cx: &Context,
     view: &mut View,
-    input: wire::DescribeLoadBalancerAttributesInput,
-) -> Result<wire::DescribeLoadBalancerAttributesOutput, ApiError> {
-    let load_balancer = reference::load_balancer(cx, view, input.load_balancer_arn.as_deref())?;
-    Ok(wire::DescribeLoadBalancerAttributesOutput { attributes: Some(shown_attributes(&load_balancer)) })
-}
-
-pub fn modify_attributes(
-    cx: &Context,
-    view: &mut View,
-    input: wire::ModifyLoadBalancerAttributesInput,
-) -> Result<wire::ModifyLoadBalancerAttributesOutput, ApiError> {
-    let load_balancer = reference::load_balancer(cx, view, input.load_balancer_arn.as_deref())?;
-    let mut load_balancer = (*load_balancer).clone();
-    let given = input.attributes.unwrap_or_default().into_iter().map(|attribute| (attribute.key, attribute.value));
-    let without_effect = attribute::LOAD_BALANCER.set(&mut load_balancer.attributes, given)?;
-    without_effect.into_iter().for_each(|setting| cx.without_effect.note(setting));
-    attribute::note_logs(cx, &load_balancer.attributes);
-    let attributes = shown_attributes(&load_balancer);
-    view.put(load_balancer);
-    Ok(wire::ModifyLoadBalancerAttributesOutput { attributes: Some(attributes) })
-}
-
-fn shown_attributes(load_balancer: &LoadBalancer) -> Vec<wire::LoadBalancerAttribute> {
-    let pairs = attribute::LOAD_BALANCER.shown(&load_balancer.attributes).into_iter();
-    pairs.map(|(key, value)| wire::LoadBalancerAttribute { key: Some(key), value: Some(value) }).collect()
+    input: wire::DescribeCapacityReservationInput,
+) -> Result<wire::DescribeCapacityReservationOutput, ApiError> {
+    reference::load_balancer(cx, view, input.load_balancer_arn.as_deref())?;
+    Ok(wire::DescribeCapacityReservationOutput { capacity_reservation_state: Some(Vec::new()), ..Default::default() })
 }
 
 /// A load balancer as the wire shows it.
 fn shown(load_balancer: &LoadBalancer) -> wire::LoadBalancer {
-    // It was written from this very structure; a member that a later version took away is not shown.
-    let kept: wire::LoadBalancer =
-        serde_json::from_value(Value::Object(load_balancer.document.clone())).unwrap_or_default();
     wire::LoadBalancer {
         load_balancer_arn: Some(load_balancer.arn().into()),
         dns_name: Some(load_balancer.dns_name()),
@@ -237,8 +244,8 @@ fn shown(load_balancer: &LoadBalancer) -> wire::LoadBalancer {
         scheme: Some(load_balancer.scheme.clone()),
         vpc_id: Some(network::vpc(&load_balancer.scope)),
         state: Some(wire::LoadBalancerState { code: Some(String::from("active")), reason: None }),
-        r#type: Some(String::from("application")),
+        r#type: Some(load_balancer.kind.as_str().to_owned()),
         ip_address_type: Some(load_balancer.ip_address_type.clone()),
-        ..kept
+        ..kept(load_balancer)
     }
 }

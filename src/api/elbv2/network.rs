@@ -3,9 +3,14 @@
 //! There is no VPC here. Clients that read one back, or name their own subnets, get ids of the right form; AWS wants two
 //! subnets in two zones, which a laptop does not have, so one is enough and none is as well.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::api::context::Context;
+use crate::api::elbv2::never;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
 use crate::model::Scope;
+use crate::model::load_balancer::LoadBalancerKind;
 
 /// Each subnet stands for a zone of its own, and zones have a letter each.
 const SUBNETS_MAX: usize = 26;
@@ -34,73 +39,162 @@ pub fn hosted_zone(scope: &Scope) -> String {
     std::iter::once('Z').chain(letters).collect()
 }
 
+/// What decides which addresses the subnets of a load balancer may name.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    pub kind: LoadBalancerKind,
+    pub scheme: &'a str,
+    pub ip_address_type: &'a str,
+}
+
+/// What is bound here are addresses of this machine, whatever the type says; so only `ipv4` is more than kept.
+pub fn ip_address_type(cx: &Context, kind: LoadBalancerKind, given: Option<String>) -> Result<String, ApiError> {
+    let given = given.unwrap_or_else(|| String::from("ipv4"));
+    if kind == LoadBalancerKind::Network && given == "dualstack-without-public-ipv4" {
+        return Err(ApiError::new(
+            ErrorKind::InvalidConfigurationRequest,
+            "The IP address type 'dualstack-without-public-ipv4' is not supported for load balancers with type 'network'",
+        ));
+    }
+    if given != "ipv4" {
+        cx.without_effect.note(format!("IpAddressType={given}"));
+    }
+    Ok(given)
+}
+
+pub fn udp_needs_ipv4() -> ApiError {
+    ApiError::new(
+        ErrorKind::InvalidConfigurationRequest,
+        "Listeners with the protocols UDP and TCP_UDP need a load balancer with the IP address type 'ipv4'",
+    )
+}
+
+pub fn refuse_source_nat(given: Option<&str>) -> Result<(), ApiError> {
+    match given {
+        Some("on") => Err(never("EnablePrefixForIpv6SourceNat", "there are no IPv6 subnets here")),
+        _ => Ok(()),
+    }
+}
+
 /// The zones of the subnets that were given, or of one made up.
 pub fn zones(
     scope: &Scope,
+    place: &Place<'_>,
     subnets: Option<Vec<String>>,
     mappings: Option<Vec<wire::SubnetMapping>>,
 ) -> Result<Vec<wire::AvailabilityZone>, ApiError> {
-    let mut subnets = match (subnets, mappings) {
+    let mut mappings = match (subnets, mappings) {
         (Some(_), Some(_)) => {
             return Err(ApiError::validation("You must specify either subnets or subnet mappings, not both"));
         }
-        (Some(subnets), None) => subnets,
-        (None, Some(mappings)) => mappings.into_iter().map(mapped).collect::<Result<Vec<String>, ApiError>>()?,
+        (Some(subnets), None) => subnets.into_iter().map(subnet).collect(),
+        (None, Some(mappings)) => mappings,
         (None, None) => Vec::new(),
     };
-    if subnets.is_empty() {
-        subnets.push(format!("subnet-{}", scope.hex17("subnet")));
+    if mappings.is_empty() {
+        mappings.push(subnet(format!("subnet-{}", scope.hex17("subnet"))));
     }
-    subnets.sort();
-    let given = subnets.len();
-    subnets.dedup();
-    if subnets.len() < given {
+    if mappings.len() > SUBNETS_MAX {
+        return Err(ApiError::validation(format_args!("A load balancer can have at most {SUBNETS_MAX} subnets")));
+    }
+    if mappings.iter().any(|mapping| mapping.subnet_id.is_none()) {
+        return Err(ApiError::validation("A subnet mapping must have a subnet ID"));
+    }
+    mappings.sort_by(|one, other| one.subnet_id.cmp(&other.subnet_id));
+    if mappings.windows(2).any(|pair| pair[0].subnet_id == pair[1].subnet_id) {
         return Err(ApiError::new(
             ErrorKind::InvalidConfigurationRequest,
             "A load balancer cannot be attached to multiple subnets in the same Availability Zone",
         ));
     }
-    if subnets.len() > SUBNETS_MAX {
-        return Err(ApiError::validation(format_args!("A load balancer can have at most {SUBNETS_MAX} subnets")));
-    }
-    subnets
+    mappings
         .into_iter()
         .zip('a'..='z')
-        .map(|(subnet, letter)| match has_form(&subnet, "subnet-") {
-            true => Ok(wire::AvailabilityZone {
+        .map(|(mapping, letter)| {
+            let subnet = mapping.subnet_id.clone().unwrap_or_default();
+            if !has_form(&subnet, "subnet-") {
+                let message = format_args!("The subnet ID '{subnet}' is not valid");
+                return Err(ApiError::new(ErrorKind::InvalidSubnet, message));
+            }
+            Ok(wire::AvailabilityZone {
                 zone_name: Some(format!("{}{letter}", scope.region)),
                 subnet_id: Some(subnet),
-                load_balancer_addresses: Some(Vec::new()),
+                load_balancer_addresses: Some(addresses(place, mapping)?),
                 ..wire::AvailabilityZone::default()
-            }),
-            false => {
-                Err(ApiError::new(ErrorKind::InvalidSubnet, format_args!("The subnet ID '{subnet}' is not valid")))
-            }
+            })
         })
         .collect()
 }
 
-/// The subnet of a mapping. Its addresses are for Network Load Balancers.
-fn mapped(mapping: wire::SubnetMapping) -> Result<String, ApiError> {
-    let has_address = mapping.allocation_id.is_some()
-        || mapping.private_ipv4_address.is_some()
-        || mapping.ipv6_address.is_some()
-        || mapping.source_nat_ipv6_prefix.is_some();
-    if has_address {
-        return Err(ApiError::new(
-            ErrorKind::InvalidConfigurationRequest,
+fn subnet(id: String) -> wire::SubnetMapping {
+    wire::SubnetMapping { subnet_id: Some(id), ..wire::SubnetMapping::default() }
+}
+
+/// The static addresses of a mapping, which are for Network Load Balancers. They are kept and shown; what is bound is
+/// where this machine listens.
+fn addresses(place: &Place<'_>, mapping: wire::SubnetMapping) -> Result<Vec<wire::LoadBalancerAddress>, ApiError> {
+    let invalid = |message: String| Err(ApiError::new(ErrorKind::InvalidConfigurationRequest, message));
+    if mapping.source_nat_ipv6_prefix.is_some() {
+        return Err(never("SourceNatIpv6Prefix", "there are no IPv6 subnets here"));
+    }
+    let address = wire::LoadBalancerAddress {
+        ip_address: None,
+        allocation_id: mapping.allocation_id,
+        private_ipv4_address: mapping.private_ipv4_address,
+        ipv6_address: mapping.ipv6_address,
+    };
+    if address == wire::LoadBalancerAddress::default() {
+        return Ok(Vec::new());
+    }
+    if place.kind == LoadBalancerKind::Application {
+        return invalid(String::from(
             "Addresses of subnet mappings are not supported for load balancers with type 'application'",
         ));
     }
-    mapping.subnet_id.ok_or_else(|| ApiError::validation("A subnet mapping must have a subnet ID"))
+    if let Some(id) = &address.allocation_id {
+        if !has_form(id, "eipalloc-") {
+            let message = format_args!("The allocation IDs '{id}' do not exist");
+            return Err(ApiError::new(ErrorKind::AllocationIdNotFound, message));
+        }
+        if place.scheme == "internal" {
+            return invalid(format!("The allocation ID '{id}' cannot be specified for an internal load balancer"));
+        }
+    }
+    if let Some(given) = &address.private_ipv4_address {
+        if place.scheme != "internal" {
+            return invalid(format!(
+                "The private IPv4 address '{given}' cannot be specified for an internet-facing load balancer"
+            ));
+        }
+        if given.parse::<Ipv4Addr>().is_err() {
+            return Err(ApiError::validation(format_args!("'{given}' is not a valid IPv4 address")));
+        }
+    }
+    if let Some(given) = &address.ipv6_address {
+        if place.ip_address_type != "dualstack" {
+            return invalid(format!("The IPv6 address '{given}' needs the IP address type 'dualstack'"));
+        }
+        if given.parse::<Ipv6Addr>().is_err() {
+            return Err(ApiError::validation(format_args!("'{given}' is not a valid IPv6 address")));
+        }
+    }
+    Ok(vec![address])
 }
 
-/// The security groups that were given, or the VPC's own. They are shown; what may reach a listener here is whoever can
-/// reach its port.
-pub fn security_groups(scope: &Scope, groups: Option<Vec<String>>) -> Result<Vec<String>, ApiError> {
+/// The security groups that were given; or the VPC's own for an Application Load Balancer, and none for a Network Load
+/// Balancer, as at AWS. The ingress rules of tasks may name them; what may reach a listener here is whoever can reach its
+/// port.
+pub fn security_groups(
+    scope: &Scope,
+    kind: LoadBalancerKind,
+    groups: Option<Vec<String>>,
+) -> Result<Vec<String>, ApiError> {
     let groups = groups.unwrap_or_default();
     if groups.is_empty() {
-        return Ok(vec![format!("sg-{}", scope.hex17("security group"))]);
+        return Ok(match kind {
+            LoadBalancerKind::Application => vec![format!("sg-{}", scope.hex17("security group"))],
+            LoadBalancerKind::Network => Vec::new(),
+        });
     }
     if groups.len() > SECURITY_GROUPS_MAX {
         return Err(ApiError::new(
@@ -155,13 +249,15 @@ mod tests {
         let names = |zones: Vec<wire::AvailabilityZone>| -> Vec<String> {
             zones.into_iter().filter_map(|zone| zone.zone_name).collect()
         };
-        let given = |subnets: &[&str]| zones(&scope(), Some(subnets.iter().map(|id| id.to_string()).collect()), None);
-        assert_eq!(names(zones(&scope(), None, None).unwrap()), ["eu-central-1a"]);
+        let place = Place { kind: LoadBalancerKind::Application, scheme: "internet-facing", ip_address_type: "ipv4" };
+        let given =
+            |subnets: &[&str]| zones(&scope(), &place, Some(subnets.iter().map(|id| id.to_string()).collect()), None);
+        assert_eq!(names(zones(&scope(), &place, None, None).unwrap()), ["eu-central-1a"]);
         assert_eq!(names(given(&["subnet-b", "subnet-a"]).unwrap()), ["eu-central-1a", "eu-central-1b"]);
         assert_eq!(given(&["subnet-a", "subnet-a"]).unwrap_err().kind, ErrorKind::InvalidConfigurationRequest);
         assert_eq!(given(&["a"]).unwrap_err().message, "The subnet ID 'a' is not valid");
         assert_eq!(
-            security_groups(&scope(), Some(vec!["x".into()])).unwrap_err().kind,
+            security_groups(&scope(), LoadBalancerKind::Network, Some(vec!["x".into()])).unwrap_err().kind,
             ErrorKind::InvalidSecurityGroup
         );
     }

@@ -10,12 +10,8 @@ use crate::store::{Key, View};
 
 pub fn load_balancer(cx: &Context, view: &View, arn: Option<&str>) -> Result<Arc<LoadBalancer>, ApiError> {
     let arn = given(arn, "load balancer")?;
-    let [kind, name, _] = path(arn, "loadbalancer", "load balancer")?;
-    let found = match kind {
-        "app" => view.get::<LoadBalancer>(&Key::load_balancer(&cx.scope, name)),
-        // Of the other types there is none.
-        _ => None,
-    };
+    let [_, name, _] = path(arn, "loadbalancer", "load balancer")?;
+    let found = view.get::<LoadBalancer>(&Key::load_balancer(&cx.scope, name));
     found.filter(|found| found.arn().as_str() == arn).ok_or_else(load_balancer_not_found)
 }
 

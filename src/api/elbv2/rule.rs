@@ -24,7 +24,7 @@ pub use priorities::set as set_priorities;
 
 /// Rules of one listener beside its default. ELB's own quota is 100 for each load balancer and is raised on request; here
 /// is nobody to ask, so it is what the data path is measured with.
-const RULES_MAX: usize = 1000;
+pub const RULES_MAX: usize = 1000;
 
 /// Rules that are deleted together with their listener or load balancer: a transaction has at most 128 writes, and a load
 /// balancer with all of its listeners needs 51. The others cannot be reached without their listener, and `control` sweeps

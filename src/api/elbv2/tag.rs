@@ -1,7 +1,7 @@
 //! Tags of load balancers, target groups, listeners and rules.
 
 use crate::api::context::Context;
-use crate::api::elbv2::{reference, rule};
+use crate::api::elbv2::{reference, rule, target_group};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::tags::{KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX};
 use crate::api::wire::elbv2 as wire;
@@ -32,6 +32,9 @@ pub fn add(cx: &Context, view: &mut View, input: wire::AddTagsInput) -> Result<w
     }
     for arn in resources(input.resource_arns)? {
         let mut resource = Tagged::find(cx, view, &arn)?;
+        if let Tagged::TargetGroup(_) = resource {
+            target_group::check_tags(&new)?;
+        }
         let tags = resource.tags();
         for new in &new {
             match tags.iter_mut().find(|tag| tag.key == new.key) {

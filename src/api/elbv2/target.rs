@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use crate::api::context::Context;
 use crate::api::elbv2::listener::Listeners;
-use crate::api::elbv2::{network, not_yet, reference};
+use crate::api::elbv2::{network, never, reference};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
 use crate::model::container_instance::ec2_instance_id;
@@ -189,7 +189,7 @@ fn places(
 
 fn place(cx: &Context, group: &TargetGroup, target: wire::TargetDescription) -> Result<(Ipv4Addr, u16), ApiError> {
     if target.quic_server_id.is_some() {
-        return Err(not_yet("QuicServerId"));
+        return Err(never("QuicServerId", "no target group here has the protocol QUIC"));
     }
     let zone = target.availability_zone.as_deref();
     if zone.is_some_and(|zone| zone != "all" && !zone.starts_with(cx.scope.region.as_str())) {

@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use crate::api::context::Context;
 use crate::api::elbv2::listener::Listeners;
-use crate::api::elbv2::{attribute, load_balancer, name, network, not_yet, page, reference, refuse, tag};
+use crate::api::elbv2::{load_balancer, name, network, never, page, reference, tag};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
-use crate::model::{Target, TargetGroup};
+use crate::model::load_balancer::{CHECK_INTERVAL_MS, CHECK_INTERVAL_TAG, checked_interval_ms};
+use crate::model::{Tag, Target, TargetGroup};
 use crate::store::{Key, Prefix, View};
 
+pub mod attributes;
 mod health_check;
 
 use health_check::Settings;
 
 /// Target groups of an account in a region: ELB's own quota.
-const TARGET_GROUPS_MAX: usize = 3000;
+pub const TARGET_GROUPS_MAX: usize = 3000;
 
 /// Targets that are deleted together with their group: a transaction has at most 128 writes, and the group is one. Targets
 /// of clients are at most `target::CLIENT_TARGETS_MAX`; what is left of services' tasks, `control` takes away as it does
@@ -57,33 +59,20 @@ pub fn create(
 /// The record that a request asks for.
 fn wanted(cx: &Context, input: wire::CreateTargetGroupInput) -> Result<TargetGroup, ApiError> {
     let name = name::target_group(input.name)?;
-    let target_type = input.target_type.unwrap_or_else(|| String::from("instance"));
-    match target_type.as_str() {
-        "ip" | "instance" => {}
-        "lambda" => return Err(not_yet("The target type 'lambda' (there are no functions here)")),
-        other => return Err(not_yet(format_args!("The target type '{other}'"))),
+    let target_type = target_type(input.target_type)?;
+    if input.ip_address_type.as_deref().is_some_and(|given| given != "ipv4") {
+        return Err(never("The IP address type 'ipv6' of a target group", "targets are reached at IPv4 addresses"));
     }
-    match input.ip_address_type.as_deref() {
-        None | Some("ipv4") => {}
-        Some(other) => return Err(not_yet(format_args!("The IP address type '{other}'"))),
+    if input.target_control_port.is_some() {
+        return Err(never("TargetControlPort", "there is no target control agent here"));
     }
-    refuse(&input.target_control_port, "TargetControlPort")?;
-    let protocol = match input.protocol.as_deref() {
-        Some("HTTP") => String::from("HTTP"),
-        Some(other) => return Err(not_yet(format_args!("The target group protocol '{other}'"))),
-        None => return Err(ApiError::validation("A protocol must be specified")),
-    };
+    let protocol = protocol(input.protocol)?;
+    let protocol_version = protocol_version(&protocol, input.protocol_version)?;
     let port = input.port.ok_or_else(|| ApiError::validation("A port must be specified"))?;
     let port = u16::try_from(port)
         .ok()
         .filter(|port| *port > 0)
         .ok_or_else(|| ApiError::validation(format_args!("Port '{port}' must be between 1 and 65535")))?;
-    let protocol_version = input.protocol_version.unwrap_or_else(|| String::from("HTTP1"));
-    if !matches!(protocol_version.as_str(), "HTTP1" | "HTTP2" | "GRPC") {
-        return Err(ApiError::validation(format_args!(
-            "Protocol version '{protocol_version}' must be one of HTTP1, HTTP2, GRPC"
-        )));
-    }
     let settings = Settings {
         enabled: input.health_check_enabled,
         protocol: input.health_check_protocol,
@@ -95,7 +84,10 @@ fn wanted(cx: &Context, input: wire::CreateTargetGroupInput) -> Result<TargetGro
         unhealthy_threshold: input.unhealthy_threshold_count,
         matcher: input.matcher,
     };
-    let health_check = settings.apply(health_check::default(&protocol_version), &protocol_version)?;
+    let kind = health_check::Kind { protocol: &protocol, protocol_version: &protocol_version };
+    let health_check = settings.create(kind)?;
+    let tags = tag::given(input.tags.as_deref())?;
+    check_tags(&tags)?;
     Ok(TargetGroup {
         scope: cx.scope.clone(),
         name,
@@ -108,8 +100,64 @@ fn wanted(cx: &Context, input: wire::CreateTargetGroupInput) -> Result<TargetGro
         vpc_id: Some(network::given_vpc(&cx.scope, input.vpc_id)?),
         health_check,
         attributes: BTreeMap::new(),
-        tags: tag::given(input.tags.as_deref())?,
+        tags,
     })
+}
+
+fn target_type(given: Option<String>) -> Result<String, ApiError> {
+    let target_type = given.unwrap_or_else(|| String::from("instance"));
+    let reason = match target_type.as_str() {
+        "ip" | "instance" => return Ok(target_type),
+        "lambda" => {
+            "there are no functions here; run the code as a service of tasks, in a target group of the type 'ip'"
+        }
+        "alb" => {
+            "register the address and port of the Application Load Balancer's listener in a target group of the type 'ip'"
+        }
+        other => return Err(ApiError::validation(format_args!("Target type '{other}' is not valid"))),
+    };
+    Err(never(format_args!("The target type '{target_type}'"), reason))
+}
+
+fn protocol(given: Option<String>) -> Result<String, ApiError> {
+    let protocol = given.ok_or_else(|| ApiError::validation("A protocol must be specified"))?;
+    let reason = match protocol.as_str() {
+        "HTTP" | "HTTPS" | "TCP" | "TLS" | "UDP" | "TCP_UDP" => return Ok(protocol),
+        "QUIC" | "TCP_QUIC" => "connections are not told apart by QUIC's server IDs; UDP carries QUIC as it is",
+        "GENEVE" => "it is for gateway load balancers, which need a VPC, and there is none here",
+        other => return Err(ApiError::validation(format_args!("Protocol '{other}' is not valid"))),
+    };
+    Err(never(format_args!("The target group protocol '{protocol}'"), reason))
+}
+
+/// Of the versions of HTTP; empty for what is not HTTP.
+fn protocol_version(protocol: &str, given: Option<String>) -> Result<String, ApiError> {
+    match (protocol, given) {
+        ("HTTP" | "HTTPS", None) => Ok(String::from("HTTP1")),
+        ("HTTP" | "HTTPS", Some(version)) if matches!(version.as_str(), "HTTP1" | "HTTP2" | "GRPC") => Ok(version),
+        ("HTTP" | "HTTPS", Some(other)) => {
+            Err(ApiError::validation(format_args!("Protocol version '{other}' must be one of HTTP1, HTTP2, GRPC")))
+        }
+        (_, None) => Ok(String::new()),
+        (protocol, Some(_)) => Err(ApiError::new(
+            ErrorKind::InvalidConfigurationRequest,
+            format_args!("Protocol versions are not supported for target groups with the {protocol} protocol"),
+        )),
+    }
+}
+
+/// What a tag of ours must be, which changes how targets are checked.
+pub fn check_tags(tags: &[Tag]) -> Result<(), ApiError> {
+    let Some(tag) = tags.iter().find(|tag| tag.key == CHECK_INTERVAL_TAG) else { return Ok(()) };
+    let value = tag.value.as_deref().unwrap_or_default();
+    match checked_interval_ms(value) {
+        Some(_) => Ok(()),
+        None => Err(ApiError::validation(format_args!(
+            "The value '{value}' of the tag '{CHECK_INTERVAL_TAG}' must be a whole number of milliseconds between {} and {}",
+            CHECK_INTERVAL_MS.start(),
+            CHECK_INTERVAL_MS.end()
+        ))),
+    }
 }
 
 fn is_same(existing: &TargetGroup, wanted: &TargetGroup) -> bool {
@@ -180,7 +228,8 @@ pub fn modify(
         unhealthy_threshold: input.unhealthy_threshold_count,
         matcher: input.matcher,
     };
-    group.health_check = settings.apply(group.health_check.clone(), &group.protocol_version)?;
+    let kind = health_check::Kind { protocol: &group.protocol, protocol_version: &group.protocol_version };
+    group.health_check = settings.apply(group.health_check.clone(), kind)?;
     let answer = shown(&group, &Listeners::all(cx, view));
     view.put(group);
     Ok(wire::ModifyTargetGroupOutput { target_groups: Some(vec![answer]) })
@@ -213,62 +262,6 @@ pub fn delete(
     Ok(wire::DeleteTargetGroupOutput::default())
 }
 
-pub fn describe_attributes(
-    cx: &Context,
-    view: &mut View,
-    input: wire::DescribeTargetGroupAttributesInput,
-) -> Result<wire::DescribeTargetGroupAttributesOutput, ApiError> {
-    let group = reference::target_group(cx, view, input.target_group_arn.as_deref())?;
-    Ok(wire::DescribeTargetGroupAttributesOutput { attributes: Some(shown_attributes(&group)) })
-}
-
-pub fn modify_attributes(
-    cx: &Context,
-    view: &mut View,
-    input: wire::ModifyTargetGroupAttributesInput,
-) -> Result<wire::ModifyTargetGroupAttributesOutput, ApiError> {
-    let mut group = (*reference::target_group(cx, view, input.target_group_arn.as_deref())?).clone();
-    let given = input.attributes.unwrap_or_default().into_iter().map(|attribute| (attribute.key, attribute.value));
-    let without_effect = attribute::TARGET_GROUP.set(&mut group.attributes, given)?;
-    without_effect.into_iter().for_each(|setting| cx.without_effect.note(setting));
-    check_together(&group.attributes)?;
-    let attributes = shown_attributes(&group);
-    view.put(group);
-    Ok(wire::ModifyTargetGroupAttributesOutput { attributes: Some(attributes) })
-}
-
-/// What one attribute demands of another.
-fn check_together(set: &BTreeMap<String, String>) -> Result<(), ApiError> {
-    let value = |key| attribute::TARGET_GROUP.value(set, key);
-    let invalid = |message| Err(ApiError::new(ErrorKind::InvalidConfigurationRequest, message));
-    let slow_start: u32 = value("slow_start.duration_seconds").parse().unwrap_or(0);
-    let algorithm = value("load_balancing.algorithm.type");
-    if (1..30).contains(&slow_start) {
-        return Err(ApiError::validation(
-            "Target group attribute 'slow_start.duration_seconds' must be 0 or between 30 and 900",
-        ));
-    }
-    if slow_start > 0 && algorithm != "round_robin" {
-        return invalid("Slow start is supported only with the algorithm 'round_robin'");
-    }
-    if value("load_balancing.algorithm.anomaly_mitigation") == "on" && algorithm != "weighted_random" {
-        return invalid("Anomaly mitigation is supported only with the algorithm 'weighted_random'");
-    }
-    let app_cookie = value("stickiness.app_cookie.cookie_name");
-    if value("stickiness.enabled") == "true" && value("stickiness.type") == "app_cookie" && app_cookie.is_empty() {
-        return invalid("Stickiness by application cookie needs 'stickiness.app_cookie.cookie_name'");
-    }
-    if ["AWSALB", "AWSALBAPP", "AWSALBTG"].contains(&app_cookie) {
-        return invalid("The cookie names AWSALB, AWSALBAPP and AWSALBTG are reserved");
-    }
-    Ok(())
-}
-
-fn shown_attributes(group: &TargetGroup) -> Vec<wire::TargetGroupAttribute> {
-    let pairs = attribute::TARGET_GROUP.shown(&group.attributes).into_iter();
-    pairs.map(|(key, value)| wire::TargetGroupAttribute { key: Some(key), value: Some(value) }).collect()
-}
-
 /// A target group as the wire shows it.
 fn shown(group: &TargetGroup, listeners: &Listeners) -> wire::TargetGroup {
     let check = &group.health_check;
@@ -286,11 +279,11 @@ fn shown(group: &TargetGroup, listeners: &Listeners) -> wire::TargetGroup {
         health_check_timeout_seconds: number(check.timeout_seconds),
         healthy_threshold_count: number(check.healthy_threshold),
         unhealthy_threshold_count: number(check.unhealthy_threshold),
-        health_check_path: Some(check.path.clone()),
-        matcher: Some(health_check::shown_matcher(check, &group.protocol_version)),
+        health_check_path: Some(check.path.clone()).filter(|path| !path.is_empty()),
+        matcher: health_check::shown_matcher(check, &group.protocol_version),
         load_balancer_arns: Some(listeners.load_balancers_of(group).into_iter().map(String::from).collect()),
         target_type: Some(group.target_type.clone()),
-        protocol_version: Some(group.protocol_version.clone()),
+        protocol_version: Some(group.protocol_version.clone()).filter(|version| !version.is_empty()),
         ip_address_type: Some(String::from("ipv4")),
         target_control_port: None,
     }

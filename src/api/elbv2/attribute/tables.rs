@@ -4,22 +4,22 @@
 use crate::api::elbv2::attribute::{Effect, Form, Row, Table};
 
 /// A bucket's name is at most 63 characters long.
-const BUCKET: Form = Form::Text(63);
+pub const BUCKET: Form = Form::Text(63);
 /// Of an object's key in S3.
-const PREFIX: Form = Form::Text(1024);
+pub const PREFIX: Form = Form::Text(1024);
 /// ELB's own limit of a header's value.
 const HEADER_VALUE: Form = Form::Text(1024);
 const HEADER_NAME: Form = Form::Text(40);
 const DAY_SECONDS: &str = "86400";
 const WEEK_SECONDS: u32 = 604_800;
 /// Targets of one group at AWS.
-const TARGETS_MAX: u32 = 1000;
+pub const TARGETS_MAX: u32 = 1000;
 
-const fn honoured(key: &'static str, default: &'static str, form: Form) -> Row {
+pub const fn honoured(key: &'static str, default: &'static str, form: Form) -> Row {
     Row { key, default, form, effect: Effect::Honoured }
 }
 
-const fn no_effect(key: &'static str, default: &'static str, form: Form) -> Row {
+pub const fn no_effect(key: &'static str, default: &'static str, form: Form) -> Row {
     Row { key, default, form, effect: Effect::None }
 }
 

@@ -4,6 +4,7 @@
 //! in the order in which they are performed, and `Order` as it was given beside them: Terraform compares it.
 
 use crate::api::context::Context;
+use crate::api::elbv2::listener::protocol;
 use crate::api::elbv2::not_yet;
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
@@ -96,6 +97,7 @@ fn one(cx: &Context, view: &View, action: wire::Action, place: Place<'_>) -> Res
         _ => return Err(ApiError::validation(format_args!("Action type '{kind}' is not valid"))),
     };
     check_place(&action, place)?;
+    protocol::check_groups(cx, view, place.protocol, &action)?;
     Ok(action)
 }
 

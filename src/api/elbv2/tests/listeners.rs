@@ -140,26 +140,25 @@ fn a_target_group_is_behind_one_load_balancer() {
 }
 
 #[test]
-fn protocols_that_are_not_here_are_refused() {
+fn has_a_protocol_of_its_load_balancers_type() {
     let mut api = Api::new();
     let load_balancer = api.load_balancer("web");
     let group = api.target_group("web");
-    for (protocol, kind) in [
-        ("HTTPS", ErrorKind::UnsupportedFeature),
-        ("TCP", ErrorKind::UnsupportedProtocol),
-        ("TLS", ErrorKind::UnsupportedProtocol),
-        ("UDP", ErrorKind::UnsupportedProtocol),
+    for (protocol, kind, text) in [
+        ("TCP", ErrorKind::Validation, "Listener protocol 'TCP' must be one of 'HTTPS, HTTP'"),
+        ("GENEVE", ErrorKind::Validation, "Listener protocol 'GENEVE' must be one of 'HTTPS, HTTP'"),
+        ("QUIC", ErrorKind::UnsupportedFeature, "The listener protocol 'QUIC' is not available in Coracle: "),
     ] {
         let mut input = listener(&load_balancer, 80, &group);
         input["Protocol"] = json!(protocol);
         let refused = api.refused("CreateListener", input);
-        assert!(refused.0 == kind && refused.1.contains("not available in Coracle yet"), "{refused:?}");
+        assert!(refused.0 == kind && refused.1.starts_with(text), "{refused:?}");
     }
     let mut input = listener(&load_balancer, 80, &group);
     input["Certificates"] = json!([{ "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/x" }]);
     let (kind, message) = api.refused("CreateListener", input);
-    assert_eq!(kind, ErrorKind::InvalidConfigurationRequest);
-    assert_eq!(message, "Certificates cannot be specified for a listener with protocol 'HTTP'");
+    assert_eq!(kind, ErrorKind::Validation);
+    assert_eq!(message, "A certificate cannot be specified for HTTP listeners");
 }
 
 #[test]

@@ -50,17 +50,23 @@ fn the_same_again_is_the_same() {
 fn refuses_what_is_not_here_and_what_cannot_be() {
     let mut api = Api::new();
     for (member, value, kind, message) in [
-        ("TargetType", json!("lambda"), ErrorKind::UnsupportedFeature, "'lambda' (there are no functions here) is not"),
-        ("TargetType", json!("alb"), ErrorKind::UnsupportedFeature, "The target type 'alb' is not available"),
-        ("Protocol", json!("TCP"), ErrorKind::UnsupportedFeature, "The target group protocol 'TCP' is not available"),
+        ("TargetType", json!("lambda"), ErrorKind::UnsupportedFeature, "run the code as a service of tasks"),
+        ("TargetType", json!("alb"), ErrorKind::UnsupportedFeature, "register the address and port of the Application"),
         (
             "Protocol",
-            json!("HTTPS"),
+            json!("GENEVE"),
             ErrorKind::UnsupportedFeature,
-            "The target group protocol 'HTTPS' is not available",
+            "The target group protocol 'GENEVE' is not available",
         ),
-        ("IpAddressType", json!("ipv6"), ErrorKind::UnsupportedFeature, "The IP address type 'ipv6' is not available"),
-        ("HealthCheckProtocol", json!("HTTPS"), ErrorKind::UnsupportedFeature, "The health check protocol 'HTTPS'"),
+        ("Protocol", json!("QUIC"), ErrorKind::UnsupportedFeature, "UDP carries QUIC as it is"),
+        ("IpAddressType", json!("ipv6"), ErrorKind::UnsupportedFeature, "The IP address type 'ipv6' of a target group"),
+        ("HealthCheckProtocol", json!("TCP"), ErrorKind::Validation, "must be one of 'HTTP, HTTPS'"),
+        (
+            "Tags",
+            json!([{ "Key": "coracle.health.interval-ms", "Value": "9" }]),
+            ErrorKind::Validation,
+            "The value '9' of the tag 'coracle.health.interval-ms' must be a whole number of milliseconds between 10",
+        ),
         ("HealthCheckEnabled", json!(false), ErrorKind::Validation, "Health checks cannot be disabled"),
         ("HealthCheckIntervalSeconds", json!(5), ErrorKind::Validation, "interval must be greater than the timeout."),
         ("HealthCheckPath", json!("ping"), ErrorKind::Validation, "Health check path 'ping' must begin with a '/'"),
