@@ -24,6 +24,7 @@ mod e2e {
     mod boto3;
     mod command_line;
     mod corpus;
+    mod elbv2_api;
     mod elbv2_rules;
     mod exits;
     mod files;

@@ -13,9 +13,11 @@ use crate::model::{Listener, LoadBalancer, Target, TargetGroup, TargetHealth, Ta
 use crate::store::{Key, Prefix, Snapshot, View};
 use crate::telemetry::Logs;
 
+mod certificates;
 mod listeners;
 mod conditions;
 mod load_balancers;
+mod network;
 mod rules;
 mod target_groups;
 mod targets;
