@@ -11,12 +11,14 @@
 
 mod access_log;
 mod action;
+mod arrival;
 mod answer;
 mod balancer;
 mod body;
 mod client;
 mod connect;
 mod cookie;
+mod datagram;
 mod desync;
 mod exchange;
 mod forward;
@@ -34,10 +36,11 @@ mod settings;
 mod spec;
 mod stats;
 mod sticky;
+mod stream;
 mod target;
 #[cfg(test)]
 pub mod testing;
-pub mod tls;
+mod tls;
 mod trace;
 mod upgrade;
 
@@ -54,14 +57,18 @@ use crate::model::{Arn, TargetAnomaly, TargetHealth};
 use crate::proxy::observers::Observers;
 use crate::proxy::publish::Registry;
 use crate::proxy::routes::Routes;
+use crate::proxy::tls::Tls;
 
+pub use arrival::Arrival;
 pub use body::{empty, full};
 pub use client::{Client, TlsSession};
 pub use observers::ObserverConfig;
 pub use routes::{Entrance, is_balancer_host, split_port};
 pub use spec::{Endpoint, ListenerSpec, LoadBalancerSpec, RoutesSpec, TargetGroupSpec, TargetSpec, Unusable};
 pub use stats::{BalancerStats, CodeStats, GroupStats, LatencyStats, OwnCodeStats, TargetStats};
+pub use stream::{Carried, Socket};
 pub use target::{Body, BoxError, LocalTarget, TargetError, TargetKey};
+pub use tls::{Certificates, HandshakeError};
 
 /// Reports that may wait for the control plane. A pass of it takes them all, so this many in one pass is far more than
 /// usual; when it is full, the health loop waits, and only checks are late.
@@ -89,7 +96,27 @@ pub enum HealthChange {
 pub struct WantedListener {
     pub arn: Arn,
     pub port: u16,
+    pub transport: Transport,
     pub load_balancer: String,
+}
+
+/// Which sockets a listener needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Tcp,
+    Udp,
+    /// Both, at one port.
+    TcpUdp,
+}
+
+impl Transport {
+    fn of(protocol: &str) -> Transport {
+        match protocol {
+            "UDP" => Transport::Udp,
+            "TCP_UDP" => Transport::TcpUdp,
+            _ => Transport::Tcp,
+        }
+    }
 }
 
 /// The load balancers of one node.
@@ -97,6 +124,7 @@ pub struct Proxy {
     shared: Arc<Shared>,
     reports: Mutex<Option<mpsc::Receiver<HealthReport>>>,
     health: AbortHandle,
+    files: AbortHandle,
 }
 
 /// What the data path, the publisher and the health loop have in common.
@@ -110,16 +138,28 @@ struct Shared {
     bound: watch::Sender<BTreeMap<Arn, SocketAddr>>,
     /// Groups at which requests wait.
     held: Arc<hold::Wanted>,
+    tls: Arc<Tls>,
 }
 
 impl Proxy {
-    /// The health checks run on `control`, away from the threads of the data path.
+    /// One whose certificates are all made on the spot, and kept nowhere.
     pub fn new(control: &tokio::runtime::Handle) -> Arc<Proxy> {
         Proxy::observed(control, &ObserverConfig::default())
     }
 
-    /// One that tells of its requests where `observers` says.
+    /// The same, and it tells of its requests where `observers` says.
     pub fn observed(control: &tokio::runtime::Handle, observers: &ObserverConfig) -> Arc<Proxy> {
+        Proxy::configured(control, observers, Certificates::new(BTreeMap::new(), None))
+    }
+
+    /// One that tells of its requests where `observers` says, and whose listeners' certificates come from `certificates`.
+    pub fn configured(
+        control: &tokio::runtime::Handle,
+        observers: &ObserverConfig,
+        certificates: Certificates,
+    ) -> Arc<Proxy> {
+        let tls = Arc::new(Tls::new(certificates));
+        let files = control.spawn(Tls::watch_files(Arc::downgrade(&tls))).abort_handle();
         let (report, reports) = mpsc::channel(REPORTS_WAITING_MAX);
         let shared = Arc::new(Shared {
             routes: ArcSwap::from_pointee(Routes::default()),
@@ -129,9 +169,10 @@ impl Proxy {
             wanted: watch::Sender::new(Vec::new()),
             bound: watch::Sender::new(BTreeMap::new()),
             held: Arc::new(hold::Wanted::default()),
+            tls,
         });
         let health = control.spawn(health::watch(Arc::clone(&shared), report)).abort_handle();
-        Arc::new(Proxy { shared, reports: Mutex::new(Some(reports)), health })
+        Arc::new(Proxy { shared, reports: Mutex::new(Some(reports)), health, files })
     }
 
     /// Makes `spec`, which is complete, what requests see from now on.
@@ -201,6 +242,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.health.abort();
+        self.files.abort();
     }
 }
 

@@ -1,37 +1,33 @@
-//! One connection: which HTTP it speaks, its limits, and its end.
+//! One connection: what comes in with it, its limits, and its end.
 
-use std::convert::Infallible;
-use std::pin::pin;
+mod http;
+mod pulse;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::{Body as _, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
-use crate::front::stream::{Patient, Unread};
+use crate::front::connection::http::{Connection, Spoken};
+use crate::front::dispatch::Dispatch;
+use crate::front::socket::Site;
 use crate::front::workers::Accepted;
-use crate::proxy::Client;
+use crate::proxy::{Arrival, Carried, Client, HandshakeError, TlsSession};
 
-/// How long a connection may be idle between requests, and how long the head of one may take: ELB's idle time-out.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a client may leave what we send unread before it counts as gone: otherwise it would hold a request in flight,
-/// and so a draining target, for ever.
-const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// The most that a request's head may take, as with ELB; and so what is read at once.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// More headers than any real client sends; above it the answer is 431.
-const HEADERS_MAX: usize = 128;
-/// Requests at once on one HTTP/2 connection, as with ELB.
-const STREAMS_MAX: u32 = 128;
-/// A peer of HTTP/2 that does not answer a ping for this long is gone.
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+pub use pulse::Pulse;
 
-/// Serves a connection to its end.
+/// How long the first bytes may take at the open port, where nobody can say otherwise: ELB's idle time-out.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// For how long a connection to the open port is used.
+const KEEP_ALIVE: Duration = Duration::from_secs(3600);
+/// The first byte of TLS: a record of the handshake. No request begins with it.
+const TLS_FIRST: u8 = 0x16;
+
+/// Serves a connection to its end. Each kind's part is a future of its own on the heap, so that ten thousand idle ones
+/// take what they are and not what they might have been.
 pub async fn serve(accepted: Accepted) {
     let Accepted { stream, peer, dispatch, site, closing, permit } = accepted;
     let _permit = permit;
@@ -41,81 +37,122 @@ pub async fn serve(accepted: Accepted) {
     };
     // Without it responses are only slower.
     let _ = stream.set_nodelay(true);
-    let spoken = tokio::select! {
-        spoken = tokio::time::timeout(HEAD_TIMEOUT, spoken(&stream)) => spoken,
-        // Nothing was asked yet.
-        () = closing.cancelled() => return,
-    };
-    let builder = match spoken {
-        Ok(Ok(spoken)) => builder(spoken),
-        // Closed, or silent, before the first byte.
-        Ok(Err(_)) | Err(_) => return,
-    };
-    let unread = Unread::default();
-    let has_body = Arc::clone(&unread);
-    let client = Arc::new(Client::plain(peer));
-    let service = service_fn(move |request: Request<Incoming>| {
-        // The last request's body may be left unread: where hyper then ends the connection, it ends gently.
-        has_body.store(!request.body().is_end_stream(), Ordering::Relaxed);
-        let (dispatch, site, client) = (Arc::clone(&dispatch), Arc::clone(&site), Arc::clone(&client));
-        async move { Ok::<_, Infallible>(dispatch.answer(&site, request, &client).await) }
-    });
-    let io = TokioIo::new(Patient::new(stream, UNREAD_TIMEOUT, Arc::clone(&unread)));
-    let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = closing.cancelled() => {
-            // Clients that keep connections do not close them when told to, but when they need them next.
-            unread.store(false, Ordering::Relaxed);
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        // The client's doing, mostly: it went away, or sent no HTTP.
-        tracing::debug!(error, %peer, "a connection ended");
+    let arrived = Arrived { stream, peer, dispatch, site, closing };
+    match &*arrived.site {
+        Site::Open => arrived.at_open_port().await,
+        Site::Listener(arn) => match arrived.dispatch.proxy().arrival(arn) {
+            Some(arrival) if arrival.is_http() => arrived.at_http(&arrival).await,
+            Some(arrival) => Box::pin(arrived.carried(arrival)).await,
+            // The listener was deleted at this moment.
+            None => {}
+        },
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spoken {
-    Http1,
-    Http2,
-    /// The first bytes are those of both: hyper reads on until it knows.
-    Unclear,
+struct Arrived {
+    stream: TcpStream,
+    peer: SocketAddr,
+    dispatch: Arc<Dispatch>,
+    site: Arc<Site>,
+    closing: CancellationToken,
 }
 
-/// Looks at the first bytes without taking them. HTTP/2 begins with `PRI `, which no method of HTTP/1.1 does.
+impl Arrived {
+    /// In the clear or not: its first byte says which.
+    async fn at_open_port(self) {
+        let Some(spoken) = self.first_bytes(IDLE_TIMEOUT).await else { return };
+        if spoken == Spoken::Tls {
+            let closing = self.closing.clone();
+            let Arrived { stream, peer, dispatch, site, .. } = self;
+            let handshake = Box::pin(dispatch.proxy().handshake_by_name(stream));
+            let Some((stream, session)) = or_closed(&closing, peer, handshake).await else { return };
+            let (idle, keep_alive) = (IDLE_TIMEOUT, KEEP_ALIVE);
+            let spoken = Spoken::of_alpn(stream.get_ref().1.alpn_protocol());
+            let client = Client::new(peer, Some(session));
+            let connection = Connection { client, dispatch, site, closing, idle, keep_alive };
+            return Box::pin(connection.serve(stream, spoken)).await;
+        }
+        self.plain(spoken, IDLE_TIMEOUT, KEEP_ALIVE).await;
+    }
+
+    /// At the port of a listener of HTTP or HTTPS.
+    async fn at_http(self, arrival: &Arrival) {
+        let (idle, keep_alive) = (arrival.idle_timeout(), arrival.keep_alive());
+        if !arrival.is_tls() {
+            let Some(spoken) = self.first_bytes(idle).await else { return };
+            return self.plain(spoken, idle, keep_alive).await;
+        }
+        let Arrived { stream, peer, dispatch, site, closing } = self;
+        let Some((stream, session)) = or_closed(&closing, peer, Box::pin(arrival.handshake(stream))).await else {
+            return;
+        };
+        let spoken = Spoken::of_alpn(stream.get_ref().1.alpn_protocol());
+        let client = Client::new(peer, Some(session));
+        let connection = Connection { client, dispatch, site, closing, idle, keep_alive };
+        Box::pin(connection.serve(stream, spoken)).await;
+    }
+
+    async fn plain(self, spoken: Spoken, idle: Duration, keep_alive: Duration) {
+        let Arrived { stream, peer, dispatch, site, closing } = self;
+        let client = Client::plain(peer);
+        let connection = Connection { client, dispatch, site, closing, idle, keep_alive };
+        Box::pin(connection.serve(stream, spoken)).await;
+    }
+
+    /// At the port of a listener of TCP or TLS.
+    async fn carried(self, arrival: Arrival) {
+        let Arrived { stream, peer, closing, .. } = self;
+        let local = match stream.local_addr() {
+            Ok(local) => local,
+            Err(error) => return tracing::debug!(%error, %peer, "a connection was gone at once"),
+        };
+        if !arrival.is_tls() {
+            return arrival.carry(Carried { stream, peer, local, closing }).await;
+        }
+        if let Some((stream, _)) = or_closed(&closing, peer, arrival.handshake(stream)).await {
+            arrival.carry(Carried { stream, peer, local, closing }).await;
+        }
+    }
+
+    /// Looks at them without taking them. `None` where the connection ends, or stays silent for `idle`.
+    async fn first_bytes(&self, idle: Duration) -> Option<Spoken> {
+        tokio::select! {
+            spoken = tokio::time::timeout(idle, spoken(&self.stream)) => spoken.ok()?.ok(),
+            // Nothing was asked yet.
+            () = self.closing.cancelled() => None,
+        }
+    }
+}
+
+/// The session, unless the listener closes before there is one.
+async fn or_closed(
+    closing: &CancellationToken,
+    peer: SocketAddr,
+    handshake: impl Future<Output = Result<(TlsStream<TcpStream>, TlsSession), HandshakeError>>,
+) -> Option<(TlsStream<TcpStream>, TlsSession)> {
+    let accepted = tokio::select! {
+        accepted = handshake => accepted,
+        () = closing.cancelled() => return None,
+    };
+    match accepted {
+        Ok(session) => Some(session),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::debug!(%peer, %error, cause, "no TLS session with a client");
+            None
+        }
+    }
+}
+
+/// HTTP/2 begins with `PRI `, which no method of HTTP/1.1 does.
 async fn spoken(stream: &TcpStream) -> std::io::Result<Spoken> {
     let mut first = [0; 4];
     let read = stream.peek(&mut first).await?;
     Ok(match &first[..read] {
         b"" => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+        [TLS_FIRST, ..] => Spoken::Tls,
         b"PRI " => Spoken::Http2,
         short if b"PRI ".starts_with(short) => Spoken::Unclear,
         _ => Spoken::Http1,
     })
-}
-
-fn builder(spoken: Spoken) -> Builder<TokioExecutor> {
-    let builder = Builder::new(TokioExecutor::new());
-    let mut builder = match spoken {
-        Spoken::Http1 => builder.http1_only(),
-        Spoken::Http2 => builder.http2_only(),
-        Spoken::Unclear => builder,
-    };
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_TIMEOUT)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).expect("64 KiB fit"));
-    builder
 }

@@ -14,7 +14,7 @@ use crate::api::protocol::BODY_BYTES_MAX;
 use crate::front::Services;
 use crate::front::guard::{Guard, called_host};
 use crate::front::socket::Site;
-use crate::proxy::{Body, Client, Entrance, full, is_balancer_host};
+use crate::proxy::{Body, Client, Entrance, Proxy, full, is_balancer_host};
 
 /// What belongs to our own command line.
 const LOCAL_PATH: &str = "/_coracle/";
@@ -40,6 +40,10 @@ impl Dispatch {
         Dispatch { services, guard, control }
     }
 
+    pub fn proxy(&self) -> &Proxy {
+        &self.services.proxy
+    }
+
     /// The whole life of a request, whatever it is.
     pub async fn answer(&self, site: &Site, request: Request<Incoming>, client: &Client) -> Response<Body> {
         if let Site::Listener(arn) = site {
@@ -47,7 +51,15 @@ impl Dispatch {
         }
         let (parts, body) = request.into_parts();
         if called_host(&parts).is_some_and(is_balancer_host) {
-            return self.services.proxy.forward(Entrance::Host, Request::from_parts(parts, body), client).await;
+            let entrance = if client.tls.is_some() { Entrance::SecureHost } else { Entrance::Host };
+            return self.services.proxy.forward(entrance, Request::from_parts(parts, body), client).await;
+        }
+        if client.tls.is_some() {
+            // The certificate was a load balancer's, and says nothing of the API.
+            return text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "421 Misdirected Request: the API is spoken in the clear".into(),
+            );
         }
         if let Err(refusal) = self.guard.admit(&parts) {
             tracing::debug!(peer = %client.peer, %refusal, "refused a request to the API");

@@ -1,7 +1,7 @@
 //! A listening socket and the loop that accepts on it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::front::dispatch::Dispatch;
-use crate::front::workers::{Accepted, Workers};
+use crate::front::workers::{Accepted, Datagrams, Dealt, Workers};
 use crate::model::Arn;
 
 /// Connections that the kernel keeps until we accept them; more is cut to the system's own limit.
@@ -63,15 +63,40 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// A socket of datagrams, which no thread has registered yet.
+pub fn listen_to_datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
 impl Opener {
     pub fn new(dispatch: Arc<Dispatch>, workers: Arc<Workers>, connections_max: usize, control: Handle) -> Opener {
         Opener { dispatch, workers, connections: Arc::new(Semaphore::new(connections_max)), control }
     }
 
     pub fn open(&self, listener: TcpListener, site: Site) -> Opened {
-        let closing = CancellationToken::new();
-        self.control.spawn(self.clone().accept(listener, Arc::new(site), closing.clone()));
-        Opened { closing }
+        let opened = Opened { closing: CancellationToken::new() };
+        self.accept_for(&opened, listener, site);
+        opened
+    }
+
+    /// The sockets of a listener, which close together.
+    pub fn open_all(&self, stream: Option<TcpListener>, datagrams: Option<UdpSocket>, arn: &Arn) -> Opened {
+        let opened = Opened { closing: CancellationToken::new() };
+        if let Some(listener) = stream {
+            self.accept_for(&opened, listener, Site::Listener(arn.clone()));
+        }
+        if let Some(socket) = datagrams {
+            let (dispatch, workers) = (Arc::clone(&self.dispatch), Arc::clone(&self.workers));
+            let dealt = Datagrams { socket, listener: arn.clone(), dispatch, closing: opened.closing.clone() };
+            self.control.spawn(async move { workers.deal(Dealt::Datagrams(dealt)).await });
+        }
+        opened
+    }
+
+    fn accept_for(&self, opened: &Opened, listener: TcpListener, site: Site) {
+        self.control.spawn(self.clone().accept(listener, Arc::new(site), opened.closing.clone()));
     }
 
     /// At the limit of connections nothing more is accepted: who waits does so in the kernel's queue.
@@ -91,7 +116,8 @@ impl Opener {
                     // Taken off this runtime: the thread that serves it registers it with its own.
                     let Ok(stream) = stream.into_std() else { continue };
                     let (dispatch, site, closing) = (Arc::clone(&self.dispatch), Arc::clone(&site), closing.clone());
-                    self.workers.deal(Accepted { stream, peer, dispatch, site, closing, permit }).await;
+                    let accepted = Accepted { stream, peer, dispatch, site, closing, permit };
+                    self.workers.deal(Dealt::Connection(accepted)).await;
                 }
                 Some((_, Err(error))) => {
                     tracing::warn!(%error, ?site, "could not accept a connection");

@@ -1,7 +1,7 @@
 //! The threads of the data path: each has a runtime of its own, and every connection stays where it was dealt to.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::front::connection;
 use crate::front::dispatch::Dispatch;
 use crate::front::socket::Site;
+use crate::model::Arn;
 
 /// Connections that were accepted and that a thread has not taken over yet, which takes it microseconds unless all of it
 /// is busy; then it is better that the next wait in the kernel's queue.
@@ -33,9 +34,23 @@ pub struct Accepted {
     pub permit: OwnedSemaphorePermit,
 }
 
+/// A socket of datagrams, which stays with the thread that it is dealt to.
+pub struct Datagrams {
+    pub socket: UdpSocket,
+    pub listener: Arn,
+    pub dispatch: Arc<Dispatch>,
+    pub closing: CancellationToken,
+}
+
+/// What threads are dealt.
+pub enum Dealt {
+    Connection(Accepted),
+    Datagrams(Datagrams),
+}
+
 pub struct Workers {
     threads: Mutex<Vec<JoinHandle<()>>>,
-    queues: Vec<mpsc::Sender<Accepted>>,
+    queues: Vec<mpsc::Sender<Dealt>>,
     turn: AtomicUsize,
     /// When to end, and how long connections may take for it.
     end: watch::Sender<Option<Duration>>,
@@ -49,20 +64,20 @@ impl Workers {
         for number in 0..count.max(1) {
             // Sockets are looked at after every poll: a guest is polled in place, and its slice is all that others wait.
             let runtime = Builder::new_current_thread().enable_all().event_interval(1).build()?;
-            let (queue, accepted) = mpsc::channel(ACCEPTED_WAITING_MAX);
+            let (queue, dealt) = mpsc::channel(ACCEPTED_WAITING_MAX);
             let ended = end.subscribe();
             let thread = std::thread::Builder::new().name(format!("front-{number}"));
-            threads.push(thread.spawn(move || run(&runtime, accepted, ended))?);
+            threads.push(thread.spawn(move || run(&runtime, dealt, ended))?);
             queues.push(queue);
         }
         Ok(Workers { threads: Mutex::new(threads), queues, turn: AtomicUsize::new(0), end })
     }
 
-    /// Hands a connection to the next thread in turn.
-    pub async fn deal(&self, accepted: Accepted) {
+    /// Hands a connection, or a socket, to the next thread in turn.
+    pub async fn deal(&self, dealt: Dealt) {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.queues.len();
         // An error means that the thread has ended, as it does at the end of everything: then the connection closes.
-        let _ = self.queues[turn].send(accepted).await;
+        let _ = self.queues[turn].send(dealt).await;
     }
 
     /// Lets connections end for at most `drain`, then the threads.
@@ -79,21 +94,27 @@ impl Workers {
     }
 }
 
-fn run(runtime: &Runtime, mut accepted: mpsc::Receiver<Accepted>, mut end: watch::Receiver<Option<Duration>>) {
+fn run(runtime: &Runtime, mut dealt: mpsc::Receiver<Dealt>, mut end: watch::Receiver<Option<Duration>>) {
     let connections = TaskTracker::new();
     runtime.block_on(async {
         let drain = loop {
             tokio::select! {
-                accepted = accepted.recv() => match accepted {
-                    Some(accepted) => {
+                dealt = dealt.recv() => match dealt {
+                    Some(Dealt::Connection(accepted)) => {
                         connections.spawn(connection::serve(accepted));
+                    }
+                    Some(Dealt::Datagrams(datagrams)) => {
+                        connections.spawn(async move {
+                            let Datagrams { socket, listener, dispatch, closing } = datagrams;
+                            dispatch.proxy().carry_datagrams(&listener, socket, closing).await;
+                        });
                     }
                     None => break Duration::ZERO,
                 },
                 ended = end.wait_for(Option::is_some) => break ended.ok().and_then(|drain| *drain).unwrap_or_default(),
             }
         };
-        accepted.close();
+        dealt.close();
         connections.close();
         if tokio::time::timeout(drain, connections.wait()).await.is_err() {
             tracing::info!(connections = connections.len(), "closing connections that did not end in time");

@@ -18,6 +18,9 @@ pub struct Settings {
     /// By id, as `awsvpcConfiguration.securityGroups` names them. An id that is not here allows what no group forbids.
     pub security_groups: BTreeMap<String, SecurityGroup>,
     pub telemetry: TelemetrySettings,
+    /// By certificate ARN, by the last part of one (`certificate/ID`, `server-certificate/NAME`), or by domain name.
+    /// What a listener names and is not here is made on the spot.
+    pub certificates: BTreeMap<String, CertificateFiles>,
 }
 
 /// Where the server tells what it did.
@@ -27,6 +30,16 @@ pub struct TelemetrySettings {
     /// A collector of OpenTelemetry that takes OTLP over HTTP: `http://localhost:4318`. It gets a span for each request
     /// through a load balancer.
     pub otlp_endpoint: Option<String>,
+}
+
+/// A certificate with its key, both in PEM form; read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// The chain, the certificate itself first.
+    pub certificate: PathBuf,
+    /// PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
 }
 
 /// Directories of this machine that tasks may be given.
@@ -151,7 +164,8 @@ mod tests {
                 "objectDirectory": "/srv/objects"
               },
               "network": {"outside": "never", "machinePorts": ["5432"], "dnsServers": ["9.9.9.9"]},
-              "securityGroups": {"sg-web": {"ingress": [{"protocol": "tcp", "ports": "80", "peers": ["10.0.0.0/8"]}]}}
+              "securityGroups": {"sg-web": {"ingress": [{"protocol": "tcp", "ports": "80", "peers": ["10.0.0.0/8"]}]}},
+              "certificates": {"www.example.com": {"certificate": "www.pem", "key": "www.key"}}
             }"#,
         )
         .unwrap();
@@ -160,6 +174,7 @@ mod tests {
         assert_eq!(settings.network.dns_servers[0].0.to_string(), "9.9.9.9:53");
         assert_eq!(settings.security_groups["sg-web"].ingress[0].ports.as_deref(), Some("80"));
         assert!(settings.security_groups["sg-web"].egress.is_empty());
+        assert_eq!(settings.certificates["www.example.com"].key, PathBuf::from("www.key"));
     }
 
     #[test]

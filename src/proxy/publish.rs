@@ -11,7 +11,7 @@ use crate::proxy::routes::Routes;
 use crate::proxy::settings::GroupSettings;
 use crate::proxy::spec::{Endpoint, LoadBalancerSpec, RoutesSpec, TargetGroupSpec, TargetSpec};
 use crate::proxy::target::{Target, TargetKey, TargetStanding};
-use crate::proxy::{Shared, WantedListener};
+use crate::proxy::{Shared, Transport, WantedListener};
 
 /// What is kept between publications. Only publishers and the health loop lock it, never a request.
 #[derive(Default)]
@@ -44,7 +44,7 @@ impl Shared {
         }
         registry.load_balancers.clone_from(&spec.load_balancers);
         let before = self.routes.load();
-        let routes = Arc::new(Routes::new(spec, &registry.groups, &before));
+        let routes = Arc::new(Routes::new(spec, &registry.groups, &before, &self.tls));
         for (arn, balancer) in routes.balancers() {
             self.observers.published(balancer, before.balancers().get(arn).map(|before| &**before));
         }
@@ -96,10 +96,20 @@ impl Shared {
         match known {
             Some(group) => {
                 group.replace(members);
+                tell_deregistered(before.as_deref(), &group);
                 group
             }
             None => Arc::new(Group::new(arn, members).waiting_in(Arc::clone(&self.held))),
         }
+    }
+}
+
+/// Wakes what is carried to targets that are no longer registered.
+fn tell_deregistered(before: Option<&Members>, group: &Group) {
+    let now: HashSet<u64> = group.members.load().all.iter().map(|target| target.state.ordinal).collect();
+    let all = before.map(|before| before.all.as_slice()).unwrap_or_default();
+    for target in all.iter().filter(|target| !now.contains(&target.state.ordinal)) {
+        target.state.told.notify_waiters();
     }
 }
 
@@ -132,11 +142,9 @@ fn wanted_listeners(spec: &RoutesSpec) -> Vec<WantedListener> {
     let mut wanted = Vec::new();
     for balancer in &spec.load_balancers {
         for listener in &balancer.listeners {
-            if listener.record.protocol == "HTTP" {
-                let load_balancer = balancer.record.name.clone();
-                let arn = listener.record.arn();
-                wanted.push(WantedListener { arn, port: listener.record.port, load_balancer });
-            }
+            let (arn, load_balancer) = (listener.record.arn(), balancer.record.name.clone());
+            let transport = Transport::of(&listener.record.protocol);
+            wanted.push(WantedListener { arn, port: listener.record.port, transport, load_balancer });
         }
     }
     wanted

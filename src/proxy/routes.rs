@@ -1,8 +1,10 @@
 //! The routes: an immutable snapshot of which listener a request belongs to, and what that listener does.
 //!
 //! A load balancer is found by the Host of the request, as clients write its `DNSName`, with or without a port; the names
-//! `PORT.NAME…` reach a listener that is not the lowest. Or by the listener, for what arrives at its own port: there any
-//! Host is right, as people put their own domains in front.
+//! `PORT.NAME…` reach a listener that is not the lowest. Over TLS, which the open port takes too, they are the listeners of
+//! HTTPS; in the clear those of HTTP, and by `PORT.NAME…`, or where there is no other, those of HTTPS as if something in
+//! front had ended TLS: targets then see `X-Forwarded-Proto: http`, which is what the client speaks. Or by the listener,
+//! for what arrives at its own port: there any Host is right, as people put their own domains in front.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,6 +16,7 @@ use crate::proxy::group::Group;
 use crate::proxy::rules::Rules;
 use crate::proxy::settings::ListenerSettings;
 use crate::proxy::spec::RoutesSpec;
+use crate::proxy::tls::{ListenerTls, Tls};
 
 /// What every load balancer's name ends with.
 const DOMAIN: &str = ".elb.localhost";
@@ -23,6 +26,8 @@ const DOMAIN: &str = ".elb.localhost";
 pub enum Entrance<'a> {
     /// The open port, where its Host says which load balancer is meant.
     Host,
+    /// The open port, over TLS: the same for the listeners of HTTPS.
+    SecureHost,
     /// The listener's own port.
     Listener(&'a Arn),
 }
@@ -30,22 +35,25 @@ pub enum Entrance<'a> {
 #[derive(Default)]
 pub struct Routes {
     by_host: HashMap<String, Arc<Route>>,
+    by_secure_host: HashMap<String, Arc<Route>>,
     by_listener: HashMap<Arn, Arc<Route>>,
     balancers: HashMap<Arn, Arc<Balancer>>,
 }
 
-/// One listener of an application load balancer, and what it does with requests.
+/// One listener, and what it does with requests or, of a network load balancer, with connections.
 pub struct Route {
     pub listener: Arn,
     pub record: Arc<Listener>,
     pub balancer: Arc<Balancer>,
+    /// Of listeners of HTTPS and TLS.
+    pub tls: Option<Arc<ListenerTls>>,
     pub rules: Rules,
     pub settings: Arc<ListenerSettings>,
 }
 
 impl Routes {
     /// `groups` has every target group of `spec`, by its ARN.
-    pub fn new(spec: &RoutesSpec, groups: &HashMap<String, Arc<Group>>, before: &Routes) -> Routes {
+    pub fn new(spec: &RoutesSpec, groups: &HashMap<String, Arc<Group>>, before: &Routes, tls: &Tls) -> Routes {
         let mut routes = Routes::default();
         let mut short_names: HashMap<String, usize> = HashMap::new();
         for spec in &spec.load_balancers {
@@ -61,7 +69,7 @@ impl Routes {
                 names.push(short);
             }
             let mut listeners = Vec::new();
-            for listener in spec.listeners.iter().filter(|listener| is_http(&listener.record)) {
+            for listener in &spec.listeners {
                 let arn = listener.record.arn();
                 let before = before.by_listener.get(&arn);
                 let rules = Rules::next(&listener.record, &listener.rules, groups, before.map(|route| &route.rules));
@@ -70,24 +78,36 @@ impl Routes {
                     _ => Arc::new(ListenerSettings::of(&listener.record)),
                 };
                 let (record, balancer) = (Arc::clone(&listener.record), Arc::clone(&balancer));
-                listeners.push(Arc::new(Route { listener: arn, record, balancer, rules, settings }));
+                let tls = tls.listener(&record, &spec.record);
+                let route = Arc::new(Route { listener: arn, record, balancer, tls, rules, settings });
+                routes.by_listener.insert(route.listener.clone(), Arc::clone(&route));
+                if is_http(&route.record) {
+                    listeners.push(route);
+                }
             }
             for route in &listeners {
-                routes.by_listener.insert(route.listener.clone(), Arc::clone(route));
                 port_names
                     .extend(names.iter().map(|name| (format!("{}.{name}", route.record.port), Arc::clone(route))));
             }
-            // What comes to the open port comes in the clear.
-            let plain = listeners.iter().filter(|route| route.record.protocol == "HTTP");
-            if let Some(lowest) = plain.min_by_key(|route| route.record.port) {
-                for name in names {
-                    routes.by_host.entry(name).or_insert_with(|| Arc::clone(lowest));
+            let lowest = |is_secure: bool| {
+                let of_kind = listeners.iter().filter(|route| route.tls.is_some() == is_secure);
+                of_kind.min_by_key(|route| route.record.port)
+            };
+            // In the clear, a load balancer that has only listeners of HTTPS is reached as behind something that ends TLS.
+            for (found, by_name) in
+                [(lowest(false).or(lowest(true)), &mut routes.by_host), (lowest(true), &mut routes.by_secure_host)]
+            {
+                for (name, route) in names.iter().filter_map(|name| Some((name, found?))) {
+                    by_name.entry(name.clone()).or_insert_with(|| Arc::clone(route));
                 }
             }
             routes.balancers.insert(arn, balancer);
         }
         // After all plain names: a load balancer that is called `8080` must not hide behind another's port, nor hide one.
         for (name, route) in port_names {
+            if route.tls.is_some() {
+                routes.by_secure_host.entry(name.clone()).or_insert_with(|| Arc::clone(&route));
+            }
             routes.by_host.entry(name).or_insert(route);
         }
         routes
@@ -98,10 +118,16 @@ impl Routes {
         &self.balancers
     }
 
+    /// What a connection at a listener's own port is for.
+    pub fn of_listener(&self, arn: &Arn) -> Option<&Arc<Route>> {
+        self.by_listener.get(arn)
+    }
+
     pub fn find(&self, entrance: Entrance<'_>, host: Option<&str>) -> Option<Arc<Route>> {
         let route = match entrance {
             Entrance::Listener(arn) => self.by_listener.get(arn),
             Entrance::Host => self.by_host.get(balancer_name(host?)?.as_ref()),
+            Entrance::SecureHost => self.by_secure_host.get(balancer_name(host?)?.as_ref()),
         };
         route.cloned()
     }

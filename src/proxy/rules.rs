@@ -123,6 +123,11 @@ impl Rules {
         looked_at as u64
     }
 
+    /// What is done where no other rule holds, and with connections, which rules are not for.
+    pub fn default(&self) -> &Arc<RuleRoute> {
+        &self.default
+    }
+
     /// The first rule whose conditions hold.
     pub fn find(&self, facts: &Facts<'_>) -> &Arc<RuleRoute> {
         let asked = Asked::new(facts);

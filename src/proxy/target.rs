@@ -103,6 +103,8 @@ pub struct TargetStanding {
     weight: AtomicUsize,
     /// Wakes the health loop when the last request of a draining target ends.
     idle: Arc<Notify>,
+    /// Wakes the connections that are carried to it, when it drains, becomes unhealthy, or is deregistered.
+    pub told: Notify,
     pub counts: TargetCounts,
 }
 
@@ -144,6 +146,7 @@ impl TargetStanding {
             made_at: tokio::time::Instant::now(),
             weight: AtomicUsize::new(WEIGHT_FULL),
             idle,
+            told: Notify::new(),
             counts: TargetCounts::default(),
         }
     }
@@ -159,6 +162,9 @@ impl TargetStanding {
 
     pub fn set_health(&self, state: TargetState) {
         self.health.store(state as u8, Ordering::Release);
+        if state == TargetState::Unhealthy {
+            self.told.notify_waiters();
+        }
     }
 
     /// It begins its slow start, or ends it.
@@ -201,7 +207,9 @@ impl TargetStanding {
     }
 
     pub fn set_draining(&self, draining: bool) {
-        self.draining.store(draining, Ordering::SeqCst);
+        if self.draining.swap(draining, Ordering::SeqCst) != draining {
+            self.told.notify_waiters();
+        }
     }
 
     pub fn in_flight(&self) -> usize {

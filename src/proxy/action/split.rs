@@ -86,6 +86,11 @@ impl Split {
         Some(Chosen { group: &choice.group, cookie: seal.seal(COOKIE, &content) })
     }
 
+    /// The group for a connection, which brings no cookie.
+    pub fn in_turn(&self) -> Option<&Arc<Group>> {
+        self.next().map(|choice| &choice.group)
+    }
+
     /// The group that a request's cookie names, and that cookie.
     fn known<'a>(&self, request: &'a HeaderMap, seal: &Seal, now: u64) -> Option<(&Choice, &'a str)> {
         cookie::values(request, COOKIE).chain(cookie::values(request, COOKIE_CORS)).find_map(|value| {
