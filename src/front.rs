@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use crate::front::dispatch::Dispatch;
@@ -92,6 +93,9 @@ pub struct Front {
     own_ports: AbortHandle,
     ports: Arc<OwnPorts>,
     workers: Arc<Workers>,
+    /// Places for connections, of which so many are free as more may be opened.
+    places: Arc<Semaphore>,
+    connections_max: usize,
 }
 
 impl Front {
@@ -115,10 +119,17 @@ impl Front {
         let dispatch = Arc::new(Dispatch::new(services, guard, control.clone()));
         let workers = Arc::new(Workers::start(config.workers)?);
         let opener = Opener::new(dispatch, Arc::clone(&workers), config.connections_max, control.clone());
+        let places = opener.places();
         let open = opener.open(port.listener, Site::Open);
         let ports = Arc::new(OwnPorts::new(opener, address.ip()));
         let own_ports = control.spawn(Arc::clone(&ports).keep(proxy)).abort_handle();
-        Ok(Front { address, open, own_ports, ports, workers })
+        let connections_max = config.connections_max;
+        Ok(Front { address, open, own_ports, ports, workers, places, connections_max })
+    }
+
+    /// Connections that are open now, on all ports together.
+    pub fn connections(&self) -> usize {
+        self.connections_max.saturating_sub(self.places.available_permits())
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -68,6 +68,8 @@ pub use spec::{Endpoint, ListenerSpec, LoadBalancerSpec, RoutesSpec, TargetGroup
 pub use stats::{BalancerStats, CodeStats, GroupStats, LatencyStats, OwnCodeStats, TargetStats};
 pub use stream::{Carried, Socket};
 pub use target::{Body, BoxError, LocalTarget, TargetError, TargetKey};
+#[cfg(test)]
+pub use tls::client as tls_for_tests;
 pub use tls::{Certificates, HandshakeError};
 
 /// Reports that may wait for the control plane. A pass of it takes them all, so this many in one pass is far more than

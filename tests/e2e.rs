@@ -45,5 +45,6 @@ mod e2e {
     mod secrets;
     mod sharing;
     mod startup;
+    mod tls;
     mod up;
 }

@@ -22,7 +22,7 @@ use crate::front::{BindError, CONNECTIONS_MAX, Front, FrontConfig, OpenPort, Ser
 use crate::identity::{AccessKeys, TaskRoles};
 use crate::model::{BootId, NodeConfig, Scope, Settings, StartFailure, TaskId, Timestamp};
 use crate::network::Table;
-use crate::proxy::{ObserverConfig, Proxy};
+use crate::proxy::{Certificates, ObserverConfig, Proxy};
 use crate::runtime::files::keep_files_private;
 use crate::runtime::{CompileIn, GuestKind, Runtime, RuntimeConfig, WorkerConfig};
 use crate::store::{BackendError, Key, Store};
@@ -115,7 +115,8 @@ impl Server {
             memory_mib = config.memory_bytes >> 20,
             "this node"
         );
-        let proxy = Proxy::observed(&Handle::current(), &observers(&settings));
+        let certificates = Certificates::new(settings.certificates.clone(), Some(data_dir.join("tls")));
+        let proxy = Proxy::configured(&Handle::current(), &observers(&settings), certificates);
         let host = Arc::new(RuntimeHost::new(runtime.clone(), network.clone()));
         let usage = Arc::clone(&host) as Arc<dyn UsageSource>;
         let task_roles = TaskRoles::default();

@@ -75,6 +75,10 @@ impl Opener {
         Opener { dispatch, workers, connections: Arc::new(Semaphore::new(connections_max)), control }
     }
 
+    pub fn places(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.connections)
+    }
+
     pub fn open(&self, listener: TcpListener, site: Site) -> Opened {
         let opened = Opened { closing: CancellationToken::new() };
         self.accept_for(&opened, listener, site);

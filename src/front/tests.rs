@@ -1,5 +1,7 @@
 //! The whole front on free ports, with scripted services and real sockets.
 
+mod secure;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 

@@ -71,7 +71,7 @@ pub enum Unusable {
 pub enum Endpoint {
     /// A handler on this node, called in process.
     Local(Arc<dyn LocalTarget>),
-    /// The real socket, after the network's table.
+    /// The real socket, after the network's table; of a group of UDP, the one for datagrams.
     Tcp(SocketAddr),
     /// Nothing listens there yet: requests fail as on a refused connection.
     NotListening,

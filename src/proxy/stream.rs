@@ -23,7 +23,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{Listener, TargetState};
@@ -38,7 +37,7 @@ use crate::proxy::target::{InFlight, LocalTarget, Target, TargetStanding};
 
 pub use choice::choose;
 pub use dial::source;
-pub use settings::{Preserve, StreamSettings as GroupStreamSettings};
+pub use settings::StreamSettings as GroupStreamSettings;
 pub use socket::Socket;
 
 /// Without a byte in either direction; what `tcp.idle_timeout.seconds` is by default.
@@ -225,5 +224,8 @@ fn ends(group: &Group) -> (bool, bool) {
     (settings.ends_deregistered, settings.ends_unhealthy)
 }
 
-/// A target by which a carried connection or a flow is known.
+/// A target, with a connection or a flow counted in.
 pub type Chosen = (Arc<Target>, InFlight);
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //! while a target is not to be reached it is looked up again soon.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,20 +95,26 @@ impl Routes {
         let check_port: Option<u16> = group.health_check.port.parse().ok();
         let targets = now.list::<Target>(&Prefix::targets(&group.scope, &group.name));
         let targets = targets.iter().map(|target| {
-            let check = check_port.filter(|port| *port != target.port);
-            let endpoint = |port| {
+            let is_udp = group.protocol == "UDP";
+            // Checks are never over UDP.
+            let check = match check_port {
+                None if is_udp => Some(target.port),
+                port => port.filter(|port| *port != target.port || is_udp),
+            };
+            let endpoint = |port, protocol| {
                 // What a task's security groups keep out is a port that does not answer.
                 if !self.shared.network.lets_in(target.address, port, &balancers) {
                     return Endpoint::NotListening;
                 }
-                self.endpoint(now, target, port)
+                self.endpoint(now, target, port, protocol)
             };
+            let traffic = if is_udp { Protocol::Udp } else { Protocol::Tcp };
             TargetSpec {
                 address: target.address,
                 port: target.port,
                 task: target.task.as_ref().map(|of| of.task),
-                endpoint: endpoint(target.port),
-                check: check.map(endpoint),
+                endpoint: endpoint(target.port, traffic),
+                check: check.map(|port| endpoint(port, Protocol::Tcp)),
                 draining: target.draining_since.is_some(),
                 unusable: self.unusable(now, target),
             }
@@ -131,26 +137,33 @@ impl Routes {
     }
 
     /// How a port of a target is reached.
-    fn endpoint(&self, now: &Snapshot, target: &Target, port: u16) -> Endpoint {
+    fn endpoint(&self, now: &Snapshot, target: &Target, port: u16, protocol: Protocol) -> Endpoint {
         match &target.task {
-            Some(of) => self.endpoint_of_task(now, target, of, port),
+            Some(of) => self.endpoint_of_task(now, target, of, port, protocol),
             // Registered by a client: an address of a task, or anything else that this machine reaches.
-            None => Endpoint::Tcp(self.real(target.address, port).unwrap_or(SocketAddr::from((target.address, port)))),
+            None => {
+                let real = self.shared.network.resolve(target.address, port, protocol);
+                Endpoint::Tcp(real.unwrap_or(SocketAddr::from((target.address, port))))
+            }
         }
     }
 
-    fn endpoint_of_task(&self, now: &Snapshot, target: &Target, of: &TargetTask, port: u16) -> Endpoint {
+    fn endpoint_of_task(
+        &self,
+        now: &Snapshot,
+        target: &Target,
+        of: &TargetTask,
+        port: u16,
+        protocol: Protocol,
+    ) -> Endpoint {
         let task = now.get::<Task>(&Key::task(&target.scope, &of.cluster, of.task));
         let is_handler = task.as_ref().and_then(|task| task.container(&of.container)?.is_handler);
         if is_handler == Some(true) {
             let local = self.shared.host.local_target(of.task, &of.container);
             return local.map_or(Endpoint::NotListening, Endpoint::Local);
         }
-        self.real(target.address, port).map_or(Endpoint::NotListening, Endpoint::Tcp)
-    }
-
-    fn real(&self, address: Ipv4Addr, port: u16) -> Option<SocketAddr> {
-        self.shared.network.resolve(address, port, Protocol::Tcp)
+        let real = self.shared.network.resolve(target.address, port, protocol);
+        real.map_or(Endpoint::NotListening, Endpoint::Tcp)
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
 
 use crate::proxy::connect::{self, CONNECT_TIMEOUT};
-use crate::proxy::stream::settings::{Preserve, StreamSettings};
+use crate::proxy::stream::settings::StreamSettings;
 use crate::proxy::stream::{Carried, proxy_header};
 use crate::proxy::tls::client::{Alpn, connect_tls};
 
@@ -42,7 +42,7 @@ pub async fn dial<S>(
 pub fn source(settings: &StreamSettings, peer: SocketAddr, target: SocketAddr) -> Option<IpAddr> {
     let ip = peer.ip().to_canonical();
     let can = ip.is_loopback() && target.ip().is_loopback() && ip.is_ipv4() == target.is_ipv4();
-    (settings.preserve == Preserve::Client && can).then_some(ip)
+    (settings.preserves_client && can).then_some(ip)
 }
 
 async fn from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {

@@ -114,7 +114,8 @@ impl Flow {
         }
         for _ in 0..PIECES_IN_TURN {
             while self.taken < self.kept.len() {
-                let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.kept[self.taken..])).map_err(FlowError::Writing)?;
+                let written =
+                    ready!(Pin::new(&mut *to).poll_write(cx, &self.kept[self.taken..])).map_err(FlowError::Writing)?;
                 self.wrote(written)?;
                 self.taken += written;
             }

@@ -28,7 +28,7 @@ pub const LOAD_BALANCER: Table = Table { subject: "Load balancer", rows: &[
     honoured("access_logs.s3.bucket", "", BUCKET),
     honoured("access_logs.s3.enabled", "false", Form::Boolean),
     honoured("access_logs.s3.prefix", "", PREFIX),
-    no_effect("client_keep_alive.seconds", "3600", Form::Number(60, WEEK_SECONDS)),
+    honoured("client_keep_alive.seconds", "3600", Form::Number(60, WEEK_SECONDS)),
     no_effect("connection_logs.s3.bucket", "", BUCKET),
     no_effect("connection_logs.s3.enabled", "false", Form::Boolean),
     no_effect("connection_logs.s3.prefix", "", PREFIX),
