@@ -70,7 +70,9 @@ async fn https_by_a_certificate_made_on_the_spot() {
     let redirected = until("the redirect to be followed", async || {
         let mut command = Command::new("curl");
         command.args(["--silent", "--location", "--max-time", "60", "--cacert"]).arg(&authority);
-        command.args(["--write-out", "|%{num_redirects} %{scheme}"]).arg(format!("http://localhost:{}/plain", plain.port()));
+        command
+            .args(["--write-out", "|%{num_redirects} %{scheme}"])
+            .arg(format!("http://localhost:{}/plain", plain.port()));
         let answer = String::from_utf8(command.output().await.unwrap().stdout).unwrap().to_lowercase();
         answer.ends_with("|1 https").then_some(answer)
     });

@@ -40,6 +40,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a connection that is told to close may go on with what it is answering: the deregistration delay that target
 /// groups have by default, after which ELB cuts off too.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long it has where it answers nothing: some round trips, for requests that were on their way.
+const CLOSING_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spoken {
@@ -88,10 +90,10 @@ impl Connection {
             async move { Ok::<_, Infallible>(connection.answer(&pulse, request).await) }
         });
         let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
-        let mut is_told = false;
-        // HTTP/1.1 has a clock within hyper. For HTTP/2, which may not have begun, it is this one.
+        let mut told_at: Option<Instant> = None;
+        // HTTP/1.1 has a clock within hyper. Whatever else it is, or has not become yet, has this one.
         let mut clock: Option<Pin<Box<Sleep>>> =
-            (spoken == Spoken::Http2).then(|| Box::pin(sleep_until(Instant::now() + this.idle)));
+            (spoken != Spoken::Http1).then(|| Box::pin(sleep_until(Instant::now() + this.idle)));
         let ended = loop {
             let rings = async {
                 match &mut clock {
@@ -101,23 +103,27 @@ impl Connection {
             };
             tokio::select! {
                 ended = connection.as_mut() => break ended,
-                () = this.closing.cancelled(), if !is_told => {}
-                () = pulse.retires.notified(), if !is_told => {}
-                () = rings => match pulse.rests_since().map(|since| since + this.idle) {
-                    _ if is_told => break Ok(()),
-                    Some(until) if until <= Instant::now() => {}
-                    until => {
-                        let until = until.unwrap_or_else(|| Instant::now() + this.idle);
-                        clock = Some(Box::pin(sleep_until(until)));
+                () = this.closing.cancelled(), if told_at.is_none() => {}
+                () = pulse.retires.notified(), if told_at.is_none() => {}
+                () = rings => {
+                    let next = match (told_at, pulse.rests_since()) {
+                        (Some(_), Some(_)) => break Ok(()),
+                        (Some(told_at), None) if told_at + CLOSING_TIMEOUT <= Instant::now() => break Ok(()),
+                        (Some(told_at), None) => Some(told_at + CLOSING_TIMEOUT),
+                        (None, Some(since)) => Some(since + this.idle).filter(|until| *until > Instant::now()),
+                        (None, None) => Some(Instant::now() + this.idle),
+                    };
+                    if let Some(next) = next {
+                        clock = Some(Box::pin(sleep_until(next)));
                         continue;
                     }
-                },
+                }
             }
             // Clients that keep connections do not close them when told to, but when they need them next.
             pulse.unread.store(false, Ordering::Relaxed);
             connection.as_mut().graceful_shutdown();
-            is_told = true;
-            clock = Some(Box::pin(sleep_until(Instant::now() + CLOSING_TIMEOUT)));
+            told_at = Some(Instant::now());
+            clock = Some(Box::pin(sleep_until(Instant::now() + CLOSING_IDLE_TIMEOUT)));
         };
         if let Err(error) = ended {
             // The client's doing, mostly: it went away, or sent no HTTP.
