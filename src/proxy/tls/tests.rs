@@ -22,6 +22,8 @@ use crate::proxy::testing::{listener, load_balancer};
 const ARN: &str = "arn:aws:acm:eu-west-1:123456789012:certificate/11111111-1111-1111-1111-111111111111";
 const OTHER: &str = "arn:aws:acm:eu-west-1:123456789012:certificate/22222222-2222-2222-2222-222222222222";
 
+static ONLY_12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+
 /// What a client of a test is.
 struct Asking<'a> {
     name: &'a str,
@@ -235,7 +237,7 @@ async fn policies_and_protocols_are_kept() {
         assert_eq!(meet(&tls, &at, offered(&both)).await.client.unwrap().as_deref(), wanted, "{policy}");
     }
 
-    let old = || Asking { versions: &[&rustls::version::TLS12], ..Asking::new("localhost", &trusts) };
+    let old = || Asking { versions: ONLY_12, ..Asking::new("localhost", &trusts) };
     let met = meet(&tls, &secure(&tls, &[ARN], |_, _| {}), old()).await;
     let session = met.session.unwrap();
     assert_eq!((session.version, session.cipher), ("TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"));
