@@ -260,6 +260,7 @@ impl Watched {
                 let (anomaly, weight) =
                     found.remove(&target.state.ordinal).unwrap_or((Default::default(), WEIGHT_FULL));
                 target.state.set_weight(weight);
+                target.state.set_anomalous(anomaly.is_anomalous);
                 if entry.anomaly != anomaly {
                     entry.anomaly = anomaly;
                     reports.push((target.state.key.clone(), HealthChange::Anomaly(anomaly)));

@@ -195,6 +195,10 @@ const GROUP: &[Row<GroupStats>] = &[
 
 /// Of target groups of application load balancers.
 const HTTP_GROUP: &[Row<GroupStats>] = &[
+    ("AnomalousHostCount", "Targets that fail much more than the others.", |stats| {
+        Value::Gauge(stats.anomalous() as u64)
+    }),
+    ("MitigatedHostCount", "Targets that get fewer requests for it.", |stats| Value::Gauge(stats.mitigated() as u64)),
     ("RequestCount", "Requests for which a target was chosen.", |stats| Value::Counter(stats.requests)),
     ("HTTPCode_Target_2XX_Count", "Responses of targets by class.", |stats| Value::Counter(stats.codes.of_2xx)),
     ("HTTPCode_Target_3XX_Count", "Responses of targets by class.", |stats| Value::Counter(stats.codes.of_3xx)),

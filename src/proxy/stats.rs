@@ -14,7 +14,7 @@ use crate::proxy::Shared;
 use crate::proxy::balancer::Balancer;
 use crate::proxy::group::Group;
 use crate::proxy::spec::LoadBalancerSpec;
-use crate::proxy::target::{Target, TargetKey};
+use crate::proxy::target::{Target, TargetKey, WEIGHT_FULL};
 
 pub use budget::LogBudget;
 pub use codes::{CodeStats, Codes, OwnCodeStats, OwnCodes};
@@ -83,6 +83,9 @@ pub struct GroupStats {
 pub struct TargetStats {
     pub target: TargetKey,
     pub health: TargetState,
+    /// It fails much more than the others, and gets fewer requests where the group mitigates that.
+    pub is_anomalous: bool,
+    pub is_mitigated: bool,
     pub in_flight: usize,
     pub requests: u64,
     /// `HTTPCode_Target_5XX_Count`.
@@ -183,6 +186,16 @@ impl GroupStats {
         self.targets.iter().filter(|target| target.health == TargetState::Healthy).count()
     }
 
+    /// `AnomalousHostCount`.
+    pub fn anomalous(&self) -> usize {
+        self.targets.iter().filter(|target| target.is_anomalous).count()
+    }
+
+    /// `MitigatedHostCount`.
+    pub fn mitigated(&self) -> usize {
+        self.targets.iter().filter(|target| target.is_mitigated).count()
+    }
+
     /// `UnHealthyHostCount`.
     pub fn unhealthy(&self) -> usize {
         self.targets.iter().filter(|target| target.health == TargetState::Unhealthy).count()
@@ -195,6 +208,8 @@ impl TargetStats {
         TargetStats {
             target: state.key.clone(),
             health: if state.is_draining() { TargetState::Draining } else { state.health() },
+            is_anomalous: state.is_anomalous(),
+            is_mitigated: state.weight() < WEIGHT_FULL,
             in_flight: state.in_flight(),
             requests: read(&state.counts.requests),
             errors: read(&state.counts.errors),

@@ -101,6 +101,7 @@ pub struct TargetStanding {
     made_at: tokio::time::Instant,
     /// Of `WEIGHT_FULL`: lower while its errors are anomalous.
     weight: AtomicUsize,
+    anomalous: AtomicBool,
     /// Wakes the health loop when the last request of a draining target ends.
     idle: Arc<Notify>,
     /// Wakes the connections that are carried to it, when it drains, becomes unhealthy, or is deregistered.
@@ -145,6 +146,7 @@ impl TargetStanding {
             slow_credit: AtomicI64::new(0),
             made_at: tokio::time::Instant::now(),
             weight: AtomicUsize::new(WEIGHT_FULL),
+            anomalous: AtomicBool::new(false),
             idle,
             told: Notify::new(),
             counts: TargetCounts::default(),
@@ -196,6 +198,15 @@ impl TargetStanding {
 
     pub fn weight(&self) -> usize {
         self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Whether it fails much more than the others of its group.
+    pub fn is_anomalous(&self) -> bool {
+        self.anomalous.load(Ordering::Relaxed)
+    }
+
+    pub fn set_anomalous(&self, anomalous: bool) {
+        self.anomalous.store(anomalous, Ordering::Relaxed);
     }
 
     pub fn set_weight(&self, weight: usize) {

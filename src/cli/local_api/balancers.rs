@@ -88,6 +88,8 @@ fn group(stats: &GroupStats) -> Value {
     metrics.insert(String::from("RequestCount"), json!(stats.requests));
     metrics.insert(String::from("HealthyHostCount"), json!(stats.healthy()));
     metrics.insert(String::from("UnHealthyHostCount"), json!(stats.unhealthy()));
+    metrics.insert(String::from("AnomalousHostCount"), json!(stats.anomalous()));
+    metrics.insert(String::from("MitigatedHostCount"), json!(stats.mitigated()));
     metrics.insert(String::from("TargetConnectionErrorCount"), json!(stats.connection_errors));
     metrics.insert(String::from("TargetTLSNegotiationErrorCount"), json!(stats.tls_errors));
     json!({

@@ -98,7 +98,11 @@ impl Recording {
             Some(record) => MatchedRule::Priority(record.priority),
             None => MatchedRule::Default,
         };
+        let is_guarded = !rule.guards.is_empty();
         self.entry.actions = match &rule.action {
+            RouteAction::Forward(_) if is_guarded => "jwt-validation,forward",
+            RouteAction::FixedResponse { .. } if is_guarded => "jwt-validation,fixed-response",
+            RouteAction::Redirect(_) if is_guarded => "jwt-validation,redirect",
             RouteAction::Forward(_) => "forward",
             RouteAction::FixedResponse { .. } => "fixed-response",
             RouteAction::Redirect(_) => "redirect",
@@ -142,10 +146,14 @@ impl Recording {
         }
         self.entry.failure = Some(failure);
         self.entry.error_reason = error.reason();
+        if matches!(error, ForwardError::Jwt(_)) {
+            // It came to nothing else.
+            self.entry.actions = "jwt-validation";
+        }
     }
 
     pub fn responds(&mut self, location: Option<&HeaderValue>) {
-        if self.entry.actions == "redirect" {
+        if self.entry.actions.ends_with("redirect") {
             self.entry.redirect_url = location.cloned();
         }
     }
