@@ -72,15 +72,18 @@ impl Arrived {
             let connection = Connection { client, dispatch, site, closing, idle, keep_alive };
             return Box::pin(connection.serve(stream, spoken)).await;
         }
-        self.plain(spoken, IDLE_TIMEOUT, KEEP_ALIVE).await;
+        let client = Client::plain(self.peer);
+        self.plain(client, spoken, IDLE_TIMEOUT, KEEP_ALIVE).await;
     }
 
     /// At the port of a listener of HTTP or HTTPS.
     async fn at_http(self, arrival: &Arrival) {
         let (idle, keep_alive) = (arrival.idle_timeout(), arrival.keep_alive());
         if !arrival.is_tls() {
+            let client = Client::plain(self.peer);
+            arrival.connected(&client);
             let Some(spoken) = self.first_bytes(idle).await else { return };
-            return self.plain(spoken, idle, keep_alive).await;
+            return self.plain(client, spoken, idle, keep_alive).await;
         }
         let Arrived { stream, peer, dispatch, site, closing } = self;
         let Some((stream, session)) = or_closed(&closing, peer, Box::pin(arrival.handshake(stream))).await else {
@@ -88,13 +91,13 @@ impl Arrived {
         };
         let spoken = Spoken::of_alpn(stream.get_ref().1.alpn_protocol());
         let client = Client::new(peer, Some(session));
+        arrival.connected(&client);
         let connection = Connection { client, dispatch, site, closing, idle, keep_alive };
         Box::pin(connection.serve(stream, spoken)).await;
     }
 
-    async fn plain(self, spoken: Spoken, idle: Duration, keep_alive: Duration) {
-        let Arrived { stream, peer, dispatch, site, closing } = self;
-        let client = Client::plain(peer);
+    async fn plain(self, client: Client, spoken: Spoken, idle: Duration, keep_alive: Duration) {
+        let Arrived { stream, dispatch, site, closing, .. } = self;
         let connection = Connection { client, dispatch, site, closing, idle, keep_alive };
         Box::pin(connection.serve(stream, spoken)).await;
     }

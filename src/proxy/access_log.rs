@@ -4,6 +4,7 @@
 //! of its own. The queue to it is bounded, and who finds it full goes on: a disk that is slow costs lines, which are counted
 //! and reported, never requests.
 
+mod connection;
 mod files;
 mod line;
 mod place;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 
 use crate::proxy::exchange::Entry;
 
+pub use connection::{ConnectionEntry, Outcome};
 use files::Files;
 pub use line::Line;
 pub use place::{LogKind, LogPlace};

@@ -1,9 +1,9 @@
 //! A connection that came in at a listener: what it is for, and how it begins.
 
-use std::net::UdpSocket;
-use std::sync::Arc;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::Arn;
 use crate::model::load_balancer::LoadBalancerKind;
-use crate::proxy::client::TlsSession;
+use crate::proxy::access_log::{ConnectionEntry, Outcome};
+use crate::proxy::client::{Client, ConnectionId, TlsSession};
+use crate::proxy::observers::Observers;
 use crate::proxy::routes::{Entrance, Route};
 use crate::proxy::stream::{self, Carried, Socket};
 use crate::proxy::tls::{HandshakeError, Tls};
@@ -24,13 +26,17 @@ const KEEP_ALIVE: Duration = Duration::from_secs(3600);
 pub struct Arrival {
     route: Arc<Route>,
     tls: Arc<Tls>,
+    observers: Arc<Observers>,
+    /// How long the handshake took, if there was one.
+    handshake: OnceLock<Duration>,
 }
 
 impl Proxy {
     /// For a connection at a listener's own port; `None` where the listener has just gone.
     pub fn arrival(&self, listener: &Arn) -> Option<Arrival> {
         let route = Arc::clone(self.shared.routes.load().of_listener(listener)?);
-        Some(Arrival { route, tls: Arc::clone(&self.shared.tls) })
+        let (tls, observers) = (Arc::clone(&self.shared.tls), Arc::clone(&self.shared.observers));
+        Some(Arrival { route, tls, observers, handshake: OnceLock::new() })
     }
 
     /// Ends TLS at the open port: the server name says which load balancer is meant.
@@ -79,11 +85,32 @@ impl Arrival {
 
     /// Ends TLS of the connection. What fails is counted, and is mostly the client's doing.
     pub async fn handshake(&self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, TlsSession), HandshakeError> {
+        let (peer, begun) = (stream.peer_addr(), Instant::now());
         let accepted = self.tls.accept(stream, |_| self.route.tls.clone()).await;
-        if accepted.is_err() {
-            self.route.balancer.counts.client_tls_errors.fetch_add(1, Ordering::Relaxed);
+        if accepted.is_ok() {
+            self.handshake.get_or_init(|| begun.elapsed());
+            return accepted;
+        }
+        self.route.balancer.counts.client_tls_errors.fetch_add(1, Ordering::Relaxed);
+        if let Ok(peer) = peer {
+            // The only word that ELB has for what is not about a client's certificate.
+            self.tell(peer, None, Outcome::Failed("UnmappedConnectionError"), ConnectionId::next());
         }
         accepted
+    }
+
+    /// A connection for requests has begun.
+    pub fn connected(&self, client: &Client) {
+        client.belongs_to(&self.route.balancer);
+        let outcome = if client.tls.is_some() { Outcome::Success } else { Outcome::Plain };
+        self.tell(client.peer, client.tls.as_ref(), outcome, client.connection);
+    }
+
+    /// Tells the connection log.
+    fn tell(&self, client: SocketAddr, tls: Option<&TlsSession>, outcome: Outcome, connection: ConnectionId) {
+        let (port, handshake) = (self.route.record.port, self.handshake.get().copied());
+        let entry = ConnectionEntry { at: SystemTime::now(), client, port, tls, handshake, outcome, connection };
+        self.observers.connection(&self.route.balancer, &entry);
     }
 
     /// Carries a connection of a network load balancer to its end.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::model::LoadBalancer;
+use crate::model::load_balancer::LoadBalancerKind;
 use crate::proxy::access_log::{LogKind, LogPlace};
 use crate::proxy::seal::Seal;
 use crate::proxy::settings::BalancerSettings;
@@ -18,6 +19,7 @@ pub struct Balancer {
     pub seal: Seal,
     /// Where its access log goes, if it has one.
     pub access_log: Option<Arc<LogPlace>>,
+    pub connection_log: Option<Arc<LogPlace>>,
     pub counts: Arc<BalancerCounts>,
     /// How often its errors may be logged.
     pub errors: Arc<LogBudget>,
@@ -65,6 +67,7 @@ impl Balancer {
                 settings: BalancerSettings::of(record),
                 seal: Seal::of(record),
                 access_log: place(record, LogKind::Access),
+                connection_log: place(record, LogKind::Connection),
                 counts: before.map(|before| Arc::clone(&before.counts)).unwrap_or_default(),
                 errors: before.map(|before| Arc::clone(&before.errors)).unwrap_or_default(),
             }),
@@ -98,6 +101,10 @@ impl fmt::Debug for BalancerCounts {
 }
 
 fn place(record: &LoadBalancer, kind: LogKind) -> Option<Arc<LogPlace>> {
+    // Those of network load balancers are not written.
+    if record.kind != LoadBalancerKind::Application {
+        return None;
+    }
     match LogPlace::of(record, kind) {
         Ok(place) => place.map(Arc::new),
         Err(error) => {

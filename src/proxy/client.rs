@@ -23,7 +23,7 @@ pub struct Client {
 pub struct ConnectionId(pub u128);
 
 impl ConnectionId {
-    fn next() -> ConnectionId {
+    pub fn next() -> ConnectionId {
         let count = CONNECTIONS.get().wrapping_add(1);
         CONNECTIONS.set(count);
         ConnectionId(u128::from(scatter(count)) << 64 | u128::from(scatter(!count)))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::proxy::access_log::{LogPlace, LogSink, Message};
+use crate::proxy::access_log::{ConnectionEntry, LogPlace, LogSink, Message};
 use crate::proxy::balancer::Balancer;
 use crate::proxy::trace::Tracer;
 
@@ -52,6 +52,14 @@ impl Observers {
             }
         };
         enabled(&balancer.access_log, before.map(|before| &before.access_log));
+        enabled(&balancer.connection_log, before.map(|before| &before.connection_log));
+    }
+
+    /// A connection to a load balancer has begun, or has not.
+    pub fn connection(&self, balancer: &Balancer, entry: &ConnectionEntry<'_>) {
+        if let (Some(logs), Some(place)) = (&self.logs, &balancer.connection_log) {
+            logs.put(Message::Line(Arc::clone(place), entry.to_string()));
+        }
     }
 
     /// Writes and sends what waits.

@@ -142,11 +142,13 @@ impl Form {
     }
 }
 
-/// Access logs go to what stands for S3; where nothing does, they go nowhere.
+/// Logs go to what stands for S3; where nothing does, they go nowhere.
 pub fn note_logs(cx: &Context, set: &BTreeMap<String, String>) {
-    let is_enabled = set.get("access_logs.s3.enabled").is_some_and(|value| value == "true");
-    if is_enabled && !cx.config.has_object_directory {
-        cx.without_effect.note("access_logs.s3.enabled=true (files.objectDirectory of the configuration is not set)");
+    for key in ["access_logs.s3.enabled", "connection_logs.s3.enabled"] {
+        let is_enabled = set.get(key).is_some_and(|value| value == "true");
+        if is_enabled && !cx.config.has_object_directory {
+            cx.without_effect.note(format!("{key}=true (files.objectDirectory of the configuration is not set)"));
+        }
     }
 }
 

@@ -18,10 +18,10 @@ const INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// What a log tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LogKind {
-    /// Requests; of network load balancers, TLS connections.
+    /// Requests.
     Access,
+    /// Connections of clients to an application load balancer.
     Connection,
-    HealthCheck,
 }
 
 /// One log of one load balancer.
@@ -53,7 +53,6 @@ impl LogKind {
         let group = match self {
             LogKind::Access => "access_logs",
             LogKind::Connection => "connection_logs",
-            LogKind::HealthCheck => "health_check_logs",
         };
         format!("{group}.s3.{name}")
     }
@@ -63,7 +62,6 @@ impl LogKind {
         match self {
             LogKind::Access => "",
             LogKind::Connection => "conn_log.",
-            LogKind::HealthCheck => "health_check_log_",
         }
     }
 
@@ -71,7 +69,6 @@ impl LogKind {
         match self {
             LogKind::Access => "ELBAccessLogTestFile",
             LogKind::Connection => "ELBConnectionLogTestFile",
-            LogKind::HealthCheck => "ELBHealthCheckLogTestFile",
         }
     }
 }

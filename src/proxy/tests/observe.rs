@@ -134,6 +134,32 @@ async fn requests_are_in_the_access_log_and_their_bytes_are_counted() {
     assert_eq!(proxy.log_lines_lost(), 0);
 }
 
+#[tokio::test]
+async fn connections_are_in_the_connection_log() {
+    let root = tempfile::tempdir().unwrap();
+    let observers = ObserverConfig { object_directory: Some(root.path().to_owned()), ..ObserverConfig::default() };
+    let proxy = Proxy::observed(&tokio::runtime::Handle::current(), &observers);
+    let mut spec = obedient();
+    spec.change_balancer(|balancer| {
+        for (key, value) in [("enabled", "true"), ("bucket", "logs")] {
+            balancer.attributes.insert(format!("connection_logs.s3.{key}"), value.into());
+        }
+    });
+    proxy.publish(&spec);
+    let client = client();
+    proxy.arrival(&listener_arn()).unwrap().connected(&client);
+    assert_eq!(proxy.balancer_stats()[0].connections_active, 1);
+    proxy.close_observers().await;
+
+    let logs = files(root.path(), ".log.gz");
+    let [(path, text)] = logs.iter().collect::<Vec<_>>()[..] else { panic!("{logs:?}") };
+    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    assert!(name.starts_with("conn_log.123456789012_elasticloadbalancing_eu-west-1_app.web."), "{name}");
+    let fields: Vec<_> = text.trim_end().split(' ').skip(1).collect();
+    let connection = client.connection.to_string();
+    assert_eq!(fields, ["10.1.2.3", "5000", "80", "-", "-", "-", "\"-\"", "-", "-", "-", connection.as_str(), "-"]);
+}
+
 /// A collector that takes one batch of spans, and what it was sent.
 async fn collector() -> (String, tokio::task::JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
