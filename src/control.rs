@@ -154,6 +154,7 @@ pub async fn start(config: Config) -> Result<Control, StartError> {
     loops.spawn(turn::run(Arc::clone(&shared), services::Services::new(Arc::clone(&shared))));
     loops.spawn(turn::run(Arc::clone(&shared), targets::Targets::new(Arc::clone(&shared))));
     loops.spawn(turn::run(Arc::clone(&shared), targets::Routes::new(Arc::clone(&shared))));
+    loops.spawn(turn::run(Arc::clone(&shared), targets::OfClients::new(Arc::clone(&shared))));
     loops.spawn(targets::record_reports(Arc::clone(&shared)));
     loops.spawn(services::from_zero::watch(Arc::clone(&shared)));
     loops.spawn(pressure::watch(Arc::clone(&shared)));

@@ -42,6 +42,7 @@ mod e2e {
     mod regions;
     mod rolling;
     mod safety;
+    mod scale_from_zero;
     mod secrets;
     mod sharing;
     mod startup;

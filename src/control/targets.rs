@@ -3,6 +3,7 @@
 //! The store holds what is registered; the proxy gets all of it as routes and answers with health. A target of a task that
 //! is to stop drains first: only when its record is gone does the loop of tasks tell the host.
 
+mod of_clients;
 mod reports;
 mod routes;
 
@@ -20,6 +21,7 @@ use crate::plan::Plan;
 use crate::plan::targets::{Action, Observed, TargetName, plan_targets};
 use crate::store::{Key, Prefix, Snapshot, View};
 
+pub use of_clients::OfClients;
 pub use reports::record_reports;
 pub use routes::Routes;
 

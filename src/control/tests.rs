@@ -4,6 +4,7 @@ mod pressure;
 mod lives;
 mod scripted;
 mod simulation;
+mod targets;
 mod world;
 
 use serde_json::Value;

@@ -184,9 +184,27 @@ fn plan_leaving(
     changes.count += plan.actions.len() - before;
 }
 
+/// What to do about a target that a client registered. What it deregistered is gone when the deregistration delay of its
+/// group is over, or before that when the proxy finds nothing in flight.
+pub fn plan_target_of_client(target: &Target, group: Option<&TargetGroup>, now: Timestamp) -> Plan<Action> {
+    let mut plan = Plan::default();
+    let (Some(since), None) = (target.draining_since, &target.task) else { return plan };
+    let over = since + group.map_or(Duration::ZERO, delay_of);
+    if over <= now {
+        plan.actions.push(Action::Remove { target: TargetName::of(target) });
+    } else {
+        plan.wake_at(over);
+    }
+    plan
+}
+
 fn delay(observed: &Observed<'_>, group: &str) -> Duration {
     let group = observed.groups.values().find(|known| known.name == group);
-    Duration::from_secs(group.map_or(0, |group| u64::from(group.deregistration_delay_seconds())))
+    group.map_or(Duration::ZERO, |group| delay_of(group))
+}
+
+fn delay_of(group: &TargetGroup) -> Duration {
+    Duration::from_secs(u64::from(group.deregistration_delay_seconds()))
 }
 
 /// A target that was just registered.

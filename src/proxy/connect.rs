@@ -9,11 +9,13 @@ mod http2;
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
+use parking_lot::Mutex;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::AbortHandle;
 
 use crate::network::{MACHINE, is_task_address};
 use crate::proxy::settings::ProtocolVersion;
@@ -73,12 +75,45 @@ pub struct Pool {
     address: SocketAddr,
     speech: Speech,
     shards: [Shard; SHARDS],
+    standing: AtomicU8,
 }
+
+/// Whether connections are kept for the next request.
+const KEEPS: u8 = 0;
+/// The target drains: what is in flight ends, and its connection with it.
+const DRAINS: u8 = 1;
+/// The target is gone: what was still in flight is cut off.
+const CLOSED: u8 = 2;
 
 #[derive(Default)]
 struct Shard {
+    drivers: Drivers,
     http1: http1::Kept,
     http2: http2::Shared,
+}
+
+/// The tasks in which connections live.
+#[derive(Default)]
+struct Drivers(Mutex<Vec<AbortHandle>>);
+
+impl Drivers {
+    fn add(&self, driver: AbortHandle) {
+        let mut all = self.0.lock();
+        // Those that ended are forgotten whenever the list would grow, and then it has room for as many again: so each
+        // connection pays for a few looks, and the list is at most a few times as long as it must be.
+        if all.len() == all.capacity() {
+            all.retain(|driver| !driver.is_finished());
+            let living = all.len();
+            all.reserve(living + 1);
+        }
+        all.push(driver);
+    }
+
+    fn abort(&self) {
+        for driver in self.0.lock().drain(..) {
+            driver.abort();
+        }
+    }
 }
 
 /// A connection before it speaks HTTP.
@@ -89,7 +124,7 @@ enum Stream {
 
 impl Pool {
     pub fn new(address: SocketAddr, speech: Speech) -> Pool {
-        Pool { address, speech, shards: Default::default() }
+        Pool { address, speech, shards: Default::default(), standing: AtomicU8::new(KEEPS) }
     }
 
     pub fn is_for(&self, address: SocketAddr, speech: Speech) -> bool {
@@ -113,6 +148,47 @@ impl Pool {
             Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
             Err(error) => Err(SendError::Connect(self.address, error.into())),
         }
+    }
+
+    /// The target drains, or does so no longer: connections that have nothing to do are closed.
+    pub fn set_draining(&self, draining: bool) {
+        self.standing.store(if draining { DRAINS } else { KEEPS }, Ordering::SeqCst);
+        if draining {
+            self.drop_idle();
+        }
+    }
+
+    /// The target is gone, and its time to drain over: whatever is still in flight is cut off.
+    pub fn close(&self) {
+        self.standing.store(CLOSED, Ordering::SeqCst);
+        self.drop_idle();
+        for shard in &self.shards {
+            shard.drivers.abort();
+        }
+    }
+
+    fn drop_idle(&self) {
+        for shard in &self.shards {
+            shard.http1.clear();
+            shard.http2.drop_idle();
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        self.standing.load(Ordering::SeqCst) == KEEPS
+    }
+
+    fn is_closed(&self) -> bool {
+        self.standing.load(Ordering::SeqCst) == CLOSED
+    }
+
+    /// Lets a connection live until it ends, or the pool is closed.
+    fn drive(&self, connection: impl Future<Output = ()> + Send + 'static) {
+        let driver = tokio::spawn(connection).abort_handle();
+        if self.is_closed() {
+            driver.abort();
+        }
+        self.shard().drivers.add(driver);
     }
 
     fn shard(&self) -> &Shard {

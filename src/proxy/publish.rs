@@ -39,6 +39,7 @@ impl Shared {
                 // Whoever still has it finds no target, and nothing to wait for.
                 let members = gone.members.load();
                 let (record, settings) = (Arc::clone(&members.record), Arc::clone(&members.settings));
+                cut_off_gone(&members, &[]);
                 gone.replace(Members::new(record, settings, false, Vec::new()));
             }
         }
@@ -81,9 +82,13 @@ impl Shared {
                 },
                 |earlier| Arc::clone(&earlier.state),
             );
-            state.set_draining(target.draining);
+            let pool = pool(target, settings.speech(), earlier);
+            if state.is_draining() != target.draining {
+                state.set_draining(target.draining);
+                pool.iter().for_each(|pool| pool.set_draining(target.draining));
+            }
             all.push(Arc::new(Target {
-                pool: pool(target, settings.speech(), earlier),
+                pool,
                 endpoint: target.endpoint.clone(),
                 check: target.check.clone(),
                 unusable: target.unusable,
@@ -91,6 +96,9 @@ impl Shared {
             }));
         }
         all.sort_by_key(|target| target.state.ordinal);
+        if let Some(before) = &before {
+            cut_off_gone(before, &all);
+        }
         let members = Members::new(Arc::clone(&spec.record), settings, is_used, all);
         let members = members.scaling_from_zero(spec.scales_from_zero);
         match known {
@@ -110,6 +118,14 @@ fn tell_deregistered(before: Option<&Members>, group: &Group) {
     let all = before.map(|before| before.all.as_slice()).unwrap_or_default();
     for target in all.iter().filter(|target| !now.contains(&target.state.ordinal)) {
         target.state.told.notify_waiters();
+    }
+}
+
+/// What is not registered any more has drained, or had its time to: what it still has in flight ends here.
+fn cut_off_gone(before: &Members, all: &[Arc<Target>]) {
+    let is_there = |ordinal| all.binary_search_by_key(&ordinal, |target| target.state.ordinal).is_ok();
+    for gone in before.all.iter().filter(|target| !is_there(target.state.ordinal)) {
+        gone.cut_off();
     }
 }
 

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::model::{Arn, TargetState, TaskId};
 use crate::proxy::connect::Pool;
@@ -85,6 +86,16 @@ pub struct Target {
     pub pool: Option<Arc<Pool>>,
 }
 
+impl Target {
+    /// It is gone, and with it what it still has in flight. A handler ends its own requests when its task does.
+    pub fn cut_off(&self) {
+        self.state.gone.cancel();
+        if let Some(pool) = &self.pool {
+            pool.close();
+        }
+    }
+}
+
 /// What outlives snapshots.
 pub struct TargetStanding {
     pub key: TargetKey,
@@ -94,6 +105,8 @@ pub struct TargetStanding {
     health: AtomicU8,
     draining: AtomicBool,
     in_flight: AtomicUsize,
+    /// It is registered no more.
+    gone: CancellationToken,
     /// Since when it is in its slow start: milliseconds after `made_at`, plus one; 0 while it is not.
     slow_since: AtomicU64,
     /// What is left of the turns that it let go by, in thousandths of a turn.
@@ -142,6 +155,7 @@ impl TargetStanding {
             health: AtomicU8::new(TargetState::Initial as u8),
             draining: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            gone: CancellationToken::new(),
             slow_since: AtomicU64::new(0),
             slow_credit: AtomicI64::new(0),
             made_at: tokio::time::Instant::now(),
@@ -245,6 +259,11 @@ pub struct InFlight {
 }
 
 impl InFlight {
+    /// Ready once the target is gone and its time to drain is over.
+    pub async fn cut_off(&self) {
+        self.target.gone.cancelled().await;
+    }
+
     /// Records what came of the request, and says how long the target took; the request itself lasts until this is
     /// dropped.
     pub fn answered(&self, status: http::StatusCode) -> Duration {

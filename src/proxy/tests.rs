@@ -1,5 +1,6 @@
 //! A load balancer `web` with a listener on port 80 and a group of scripted targets.
 
+mod deregistration;
 mod health;
 mod hold;
 mod local;

@@ -49,14 +49,18 @@ pub fn join(
 ) -> Response<Body> {
     let target = hyper::upgrade::on(&mut response);
     tokio::spawn(async move {
-        let (mut exchange, _in_flight) = lasting;
+        let (mut exchange, in_flight) = lasting;
         let (client, target) = match tokio::try_join!(client.connection, target) {
             Ok(both) => both,
             Err(error) => return tracing::debug!(%error, "a switch of protocols ended before it began"),
         };
         let (received, sent) = (Arc::<AtomicU64>::default(), AtomicU64::new(0));
         exchange.reads(Some(Arc::clone(&received)));
-        match copy((client, &received), (target, &sent), idle).await {
+        let copied = tokio::select! {
+            copied = copy((client, &received), (target, &sent), idle) => copied,
+            () = in_flight.cut_off() => Err(io::ErrorKind::ConnectionAborted.into()),
+        };
+        match copied {
             Ok((sent, received)) => tracing::debug!(sent, received, "a joined connection ended"),
             Err(error) => tracing::debug!(%error, "a joined connection was cut off"),
         }

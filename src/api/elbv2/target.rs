@@ -120,7 +120,7 @@ fn state(target: Option<&Target>, is_used: bool) -> TargetHealth {
             "Target group is not configured to receive traffic from the load balancer",
         ),
         // It was not in use until now, and no check has been made since.
-        Some(target) if target.health.state == TargetState::Unused => {
+        Some(target) if target.health.reason.as_deref() == Some("Target.NotInUse") => {
             health(TargetState::Initial, "Elb.InitialHealthChecking", "Initial health checks in progress")
         }
         Some(target) => target.health.clone(),

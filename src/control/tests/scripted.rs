@@ -261,7 +261,7 @@ pub struct ScriptedBalancer {
     /// Groups at which requests wait.
     pub wanted: watch::Sender<BTreeMap<Arn, usize>>,
     /// From the order to drain until nothing is in flight.
-    pub drain_time: Duration,
+    pub drain_time: Mutex<Duration>,
 }
 
 impl Default for ScriptedBalancer {
@@ -274,7 +274,7 @@ impl Default for ScriptedBalancer {
             sick: Mutex::default(),
             published: Mutex::default(),
             wanted: watch::Sender::default(),
-            drain_time: Duration::from_millis(100),
+            drain_time: Mutex::new(Duration::from_millis(100)),
         }
     }
 }
@@ -308,7 +308,7 @@ impl Balancer for ScriptedBalancer {
                         description: None,
                     }),
                 };
-                let wait = if target.draining { self.drain_time } else { Duration::from_millis(5) };
+                let wait = if target.draining { *self.drain_time.lock() } else { Duration::from_millis(5) };
                 let reports = self.reports.clone();
                 tokio::spawn(async move {
                     time::sleep(wait).await;

@@ -35,6 +35,10 @@ struct Idle {
 }
 
 impl Kept {
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
+
     fn take(&self) -> Option<SendRequest<Body>> {
         let mut kept = self.0.lock();
         while let Some(last) = kept.pop() {
@@ -45,9 +49,10 @@ impl Kept {
         None
     }
 
-    fn give_back(&self, sender: SendRequest<Body>) {
+    fn give_back(&self, sender: SendRequest<Body>, pool: &Pool) {
         let mut kept = self.0.lock();
-        if kept.len() < IDLE_MAX && !sender.is_closed() {
+        // Looked at under the lock: either this sees that the target drains, or `clear` sees this connection.
+        if pool.keeps() && kept.len() < IDLE_MAX && !sender.is_closed() {
             kept.push(Idle { sender, since: Instant::now() });
         }
     }
@@ -68,8 +73,8 @@ pub async fn send(pool: &Arc<Pool>, mut request: Request<Body>) -> Result<Respon
         }
     }
     let opened = match pool.open().await {
-        Ok(Stream::Plain(stream)) => handshake(stream).await,
-        Ok(Stream::Tls(stream)) => handshake(stream).await,
+        Ok(Stream::Plain(stream)) => handshake(pool, stream).await,
+        Ok(Stream::Tls(stream)) => handshake(pool, stream).await,
         Err(error) => return Err(Failed::unsent(error, request)),
     };
     let mut sender = match opened {
@@ -85,13 +90,18 @@ pub async fn send(pool: &Arc<Pool>, mut request: Request<Body>) -> Result<Respon
     }
 }
 
-async fn handshake<S>(stream: S) -> Result<SendRequest<Body>, hyper::Error>
+async fn handshake<S>(pool: &Pool, stream: S) -> Result<SendRequest<Body>, hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = Builder::new().max_header_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await?;
     // Ends when the connection does: its sender is dropped, or the target closes it.
-    tokio::spawn(connection.with_upgrades());
+    let connection = connection.with_upgrades();
+    pool.drive(async {
+        if let Err(error) = connection.await {
+            tracing::trace!(%error, "a connection to a target ended");
+        }
+    });
     Ok(sender)
 }
 
@@ -118,6 +128,10 @@ impl hyper::body::Body for Leased {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        if frame.is_none() && !this.is_ended && this.pool.is_closed() {
+            // A connection that was cut off has no end of its own: what came must not pass for the whole.
+            return Poll::Ready(Some(Err("the target was deregistered, and its time to drain is over".into())));
+        }
         this.is_ended |= frame.is_none();
         Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
     }
@@ -136,7 +150,7 @@ impl Drop for Leased {
         if let Some(sender) = self.sender.take()
             && (self.is_ended || self.inner.is_end_stream())
         {
-            self.pool.shard().http1.give_back(sender);
+            self.pool.shard().http1.give_back(sender, &self.pool);
         }
     }
 }

@@ -37,6 +37,11 @@ struct Connection {
 }
 
 impl Shared {
+    /// Forgets those without a request; the others close after their last.
+    pub fn drop_idle(&self) {
+        self.0.lock().retain(|connection| Arc::strong_count(&connection.streams) > 1);
+    }
+
     /// The first with room; those that were closed are forgotten.
     fn find(&self) -> Option<Connection> {
         let mut open = self.0.lock();
@@ -61,8 +66,8 @@ pub async fn send(pool: &Arc<Pool>, mut request: Request<Body>) -> Result<Respon
         }
     }
     let opened = match pool.open().await {
-        Ok(Stream::Plain(stream)) => handshake(stream).await,
-        Ok(Stream::Tls(stream)) => handshake(stream).await,
+        Ok(Stream::Plain(stream)) => handshake(pool, stream).await,
+        Ok(Stream::Tls(stream)) => handshake(pool, stream).await,
         Err(error) => return Err(Failed::unsent(error, request)),
     };
     let mut connection = match opened {
@@ -79,7 +84,7 @@ pub async fn send(pool: &Arc<Pool>, mut request: Request<Body>) -> Result<Respon
     }
 }
 
-async fn handshake<S>(stream: S) -> Result<SendRequest<Body>, hyper::Error>
+async fn handshake<S>(pool: &Pool, stream: S) -> Result<SendRequest<Body>, hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -90,7 +95,11 @@ where
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).expect("32 KiB fit"))
         .handshake(TokioIo::new(stream))
         .await?;
-    tokio::spawn(connection);
+    pool.drive(async {
+        if let Err(error) = connection.await {
+            tracing::trace!(%error, "a connection to a target ended");
+        }
+    });
     Ok(sender)
 }
 
