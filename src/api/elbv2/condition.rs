@@ -12,8 +12,8 @@ mod value;
 pub use value::compiles;
 
 /// Values of all conditions of a rule, and wildcards in them: ELB's own quotas.
-const VALUES_MAX: usize = 5;
-const WILDCARDS_MAX: usize = 5;
+pub const VALUES_MAX: usize = 5;
+pub const WILDCARDS_MAX: usize = 5;
 
 const FIELDS: [&str; 6] =
     ["http-request-method", "host-header", "path-pattern", "http-header", "query-string", "source-ip"];

@@ -1,15 +1,13 @@
 //! What an account may have of each thing. Where a bound is enforced here, it is this one.
 
 use crate::api::context::Context;
-use crate::api::elbv2::{certificate, listener, load_balancer, page, rule, target, target_group};
+use crate::api::elbv2::{certificate, condition, listener, load_balancer, page, rule, target, target_group};
 use crate::api::error::ApiError;
 use crate::api::wire::elbv2 as wire;
 use crate::store::View;
 
 /// Target groups of one forward action of an Application Load Balancer, and of a Network Load Balancer: ELB's own quotas.
 const GROUPS_PER_ACTION: usize = 5;
-/// Conditions of one rule, and wildcards in them: ELB's own quotas.
-const CONDITIONS_PER_RULE: usize = 5;
 /// Targets of one load balancer that clients and services register together: ELB's own quota.
 const TARGETS_PER_LOAD_BALANCER: usize = 1000;
 /// Target groups behind one load balancer: ELB's own quota.
@@ -33,8 +31,8 @@ fn limits() -> Vec<(&'static str, usize)> {
         ("application-load-balancers", load_balancer::LOAD_BALANCERS_MAX),
         ("certificates-per-application-load-balancer", certificate::CERTIFICATES_MAX),
         ("certificates-per-network-load-balancer", certificate::CERTIFICATES_MAX),
-        ("condition-values-per-alb-rule", CONDITIONS_PER_RULE),
-        ("condition-wildcards-per-alb-rule", CONDITIONS_PER_RULE),
+        ("condition-values-per-alb-rule", condition::VALUES_MAX),
+        ("condition-wildcards-per-alb-rule", condition::WILDCARDS_MAX),
         ("gateway-load-balancers", 0),
         ("gateway-load-balancers-per-vpc", 0),
         ("geneve-target-groups", 0),

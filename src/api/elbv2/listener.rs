@@ -124,21 +124,11 @@ pub fn modify(
         all.check_association(&load_balancer_arn(&listener), &listener.default_actions)?;
     }
     if input.port.is_some() || changes_protocol {
-        check_actions(cx, view, &listener)?;
+        rule::check_listener(cx, view, &listener)?;
     }
     let answer = shown(&listener);
     view.put(listener);
     Ok(wire::ModifyListenerOutput { listeners: Some(vec![answer]) })
-}
-
-/// Whether what a listener and its rules do can be done with the protocol and on the port that it has now. To the groups of
-/// rules it can forward whichever of its load balancer's protocols it has.
-fn check_actions(cx: &Context, view: &View, listener: &Listener) -> Result<(), ApiError> {
-    let place = action::Place { protocol: &listener.protocol, port: listener.port };
-    let rules = view.list::<Rule>(&Prefix::rules(&listener.scope, &listener.load_balancer, &listener.id));
-    let of_rules = rules.iter().flat_map(|rule| &rule.actions);
-    listener.default_actions.iter().chain(of_rules).try_for_each(|action| action::check_place(action, place))?;
-    listener.default_actions.iter().try_for_each(|action| protocol::check_groups(cx, view, place.protocol, action))
 }
 
 fn checked_port(port: i32) -> Result<u16, ApiError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::api::context::Context;
-use crate::api::elbv2::listener::{Listeners, action};
+use crate::api::elbv2::listener::{Listeners, action, protocol};
 use crate::api::elbv2::{condition, load_balancer, page, reference, tag, transform};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
@@ -211,11 +211,13 @@ fn place(listener: &Listener) -> action::Place<'_> {
     action::Place { protocol: &listener.protocol, port: listener.port }
 }
 
-/// Whether a listener that is changed can still perform its own actions and those of its rules.
-pub fn check_listener(view: &View, listener: &Listener) -> Result<(), ApiError> {
-    let rules = of(view, listener);
+/// Whether a listener whose protocol or port has changed can still perform its own actions and those of its rules. To the
+/// groups of rules it can forward whichever of its load balancer's protocols it has.
+pub fn check_listener(cx: &Context, view: &View, listener: &Listener) -> Result<(), ApiError> {
+    let (place, rules) = (place(listener), of(view, listener));
     let of_rules = rules.iter().flat_map(|rule| &rule.actions);
-    listener.default_actions.iter().chain(of_rules).try_for_each(|action| action::check_place(action, place(listener)))
+    listener.default_actions.iter().chain(of_rules).try_for_each(|action| action::check_place(action, place))?;
+    listener.default_actions.iter().try_for_each(|action| protocol::check_groups(cx, view, place.protocol, action))
 }
 
 fn checked_priority(priority: Option<i32>) -> Result<u32, ApiError> {

@@ -284,6 +284,62 @@ fn several_actions_are_performed_in_their_order() {
     }
 }
 
+#[test]
+fn tokens_are_validated_on_https_listeners() {
+    let mut scene = Scene::new();
+    let config = json!({ "JwksEndpoint": "https://idp.example.com/keys", "Issuer": "idp" });
+    let jwt = json!({ "Type": "jwt-validation", "Order": 10, "JwtValidationConfig": config });
+    let fixed = json!({ "Type": "fixed-response", "Order": 20, "FixedResponseConfig": { "StatusCode": "200", "ContentType": "text/plain" } });
+    let certificate = json!({ "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a" });
+    let answer = scene.api.done(
+        "CreateListener",
+        json!({
+            "LoadBalancerArn": scene.load_balancer, "Protocol": "HTTPS", "Port": 443, "Certificates": [certificate],
+            "DefaultActions": forward(&scene.group),
+        }),
+    );
+    let secure = text(&answer["Listeners"][0]["ListenerArn"]);
+    let mut input = scene.input(1);
+    input["ListenerArn"] = json!(secure);
+    input["Actions"] = json!([fixed, jwt]);
+    let rule = scene.api.done("CreateRule", input.clone())["Rules"][0].take();
+    assert_eq!(rule["Actions"], json!([jwt, fixed]), "in the order in which they are performed");
+    input["Actions"] = json!([jwt]);
+    input["Priority"] = json!(2);
+    let (_, message) = scene.api.refused("CreateRule", input.clone());
+    assert!(message.ends_with("must be the last to be performed"), "{message}");
+    input["Actions"] = json!([{ "Type": "redirect", "RedirectConfig": { "Protocol": "HTTP", "Port": "80", "StatusCode": "HTTP_301" } }]);
+    let (_, message) = scene.api.refused("CreateRule", input);
+    assert_eq!(message, "A redirect from HTTPS to HTTP is not supported");
+
+    // The listener cannot become one on which its rule could not be performed.
+    let plain = json!({ "ListenerArn": secure, "Protocol": "HTTP" });
+    let (kind, message) = scene.api.refused("ModifyListener", plain);
+    assert_eq!(kind, ErrorKind::InvalidLoadBalancerAction);
+    assert_eq!(message, "Actions of type 'jwt-validation' are supported only on HTTPS listeners");
+}
+
+#[test]
+fn network_load_balancers_have_no_rules() {
+    let mut scene = Scene::new();
+    let answer = scene.api.done("CreateLoadBalancer", json!({ "Name": "net", "Type": "network" }));
+    let load_balancer = text(&answer["LoadBalancers"][0]["LoadBalancerArn"]);
+    let group = json!({ "Name": "tcp", "Protocol": "TCP", "Port": 80, "TargetType": "ip" });
+    let group = text(&scene.api.done("CreateTargetGroup", group)["TargetGroups"][0]["TargetGroupArn"]);
+    let answer = scene.api.done(
+        "CreateListener",
+        json!({ "LoadBalancerArn": load_balancer, "Protocol": "TCP", "Port": 80, "DefaultActions": forward(&group) }),
+    );
+    // A group of another protocol than the listener's cannot be forwarded to.
+    let mut input = scene.input(1);
+    input["Actions"] = forward(&group);
+    assert_eq!(scene.api.refused("CreateRule", input.clone()).0, ErrorKind::IncompatibleProtocols);
+    input["ListenerArn"] = answer["Listeners"][0]["ListenerArn"].clone();
+    let (kind, message) = scene.api.refused("CreateRule", input);
+    assert_eq!(kind, ErrorKind::UnsupportedProtocol);
+    assert!(message.starts_with("Rules are supported only on listeners of Application Load Balancers"), "{message}");
+}
+
 /// As `aws_lb_listener_rule` works: the next free priority, an order for every action, and all of it read again.
 #[test]
 fn terraform_creates_reads_and_updates() {
