@@ -30,7 +30,7 @@ mod metrics;
 mod observers;
 mod publish;
 mod routes;
-mod rules;
+pub mod rules;
 mod seal;
 mod settings;
 mod spec;
@@ -38,7 +38,7 @@ mod stats;
 mod sticky;
 mod stream;
 mod target;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub mod testing;
 mod tls;
 mod trace;

@@ -7,6 +7,8 @@ mod condition;
 mod index;
 mod path;
 mod pattern;
+#[cfg(any(test, fuzzing))]
+pub mod reference;
 #[cfg(test)]
 mod tests;
 mod transform;

@@ -181,3 +181,10 @@ fn only_a_changed_rule_is_compiled_again() {
     assert!(Arc::ptr_eq(&before.rules[0], &after.rules[0]));
     assert!(!Arc::ptr_eq(&before.rules[1], &after.rules[1]));
 }
+
+proptest::proptest! {
+    #[test]
+    fn compiled_rules_find_what_plain_ones_find(data in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
+        reference::agree(&data);
+    }
+}
