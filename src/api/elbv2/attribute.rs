@@ -201,9 +201,10 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_said_where_it_was_asked_for() {
-        assert_eq!(set(&TARGET_GROUP, &[("slow_start.duration_seconds", "0")]), Ok(vec![]));
-        let asked = set(&TARGET_GROUP, &[("slow_start.duration_seconds", "30")]);
-        assert_eq!(asked, Ok(vec![String::from("slow_start.duration_seconds=30")]));
+        // No name of a load balancer here leads to zones that one could be taken out of.
+        let failover = "target_group_health.dns_failover.minimum_healthy_targets.count";
+        assert_eq!(set(&TARGET_GROUP, &[(failover, "1")]), Ok(vec![]), "the default");
+        assert_eq!(set(&TARGET_GROUP, &[(failover, "2")]), Ok(vec![format!("{failover}=2")]));
         assert!(LOAD_BALANCER.without_effect().contains(&"waf.fail_open.enabled"));
         assert!(!LOAD_BALANCER.without_effect().contains(&"idle_timeout.timeout_seconds"));
     }

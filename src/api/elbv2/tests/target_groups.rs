@@ -151,6 +151,7 @@ fn attributes_are_judged_together() {
     assert_eq!(message, "Target group attribute key 'preserve_client_ip.enabled' is not recognized");
     api.done("ModifyTargetGroupAttributes", set(&[(algorithm, "least_outstanding_requests")]));
     assert_eq!(api.cx.without_effect.noted(), Vec::<String>::new());
-    api.done("ModifyTargetGroupAttributes", set(&[("stickiness.enabled", "true")]));
-    assert_eq!(api.cx.without_effect.noted(), ["stickiness.enabled=true"]);
+    let failover = "target_group_health.dns_failover.minimum_healthy_targets.percentage";
+    api.done("ModifyTargetGroupAttributes", set(&[(failover, "50")]));
+    assert_eq!(api.cx.without_effect.noted(), [format!("{failover}=50")]);
 }
