@@ -58,24 +58,24 @@ struct Defaults {
 #[rustfmt::skip] // A table: one row a line.
 const fn group_rows(defaults: Defaults) -> [Row; 13] {
     [
-        no_effect("deregistration_delay.connection_termination.enabled", defaults.terminates_at_deregistration, Form::Boolean),
+        honoured("deregistration_delay.connection_termination.enabled", defaults.terminates_at_deregistration, Form::Boolean),
         honoured("deregistration_delay.timeout_seconds", "300", Form::Number(0, 3600)),
         honoured("load_balancing.cross_zone.enabled", "use_load_balancer_configuration", Form::OneOf(&["true", "false", "use_load_balancer_configuration"])),
-        no_effect("preserve_client_ip.enabled", defaults.preserves_client_ip, Form::Boolean),
-        no_effect("proxy_protocol_v2.enabled", "false", Form::Boolean),
-        no_effect("stickiness.enabled", "false", Form::Boolean),
-        no_effect("stickiness.type", "source_ip", Form::OneOf(&["source_ip"])),
+        honoured("preserve_client_ip.enabled", defaults.preserves_client_ip, Form::Boolean),
+        honoured("proxy_protocol_v2.enabled", "false", Form::Boolean),
+        honoured("stickiness.enabled", "false", Form::Boolean),
+        honoured("stickiness.type", "source_ip", Form::OneOf(&["source_ip"])),
         no_effect("target_group_health.dns_failover.minimum_healthy_targets.count", "1", Form::NumberOr(1, TARGETS_MAX, "off")),
         no_effect("target_group_health.dns_failover.minimum_healthy_targets.percentage", "off", Form::NumberOr(1, 100, "off")),
-        no_effect("target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1", Form::Number(1, TARGETS_MAX)),
-        no_effect("target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off", Form::NumberOr(1, 100, "off")),
-        no_effect("target_health_state.unhealthy.connection_termination.enabled", defaults.terminates_if_unhealthy, Form::Boolean),
-        no_effect("target_health_state.unhealthy.draining_interval_seconds", "0", Form::Number(0, 360_000)),
+        honoured("target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1", Form::Number(1, TARGETS_MAX)),
+        honoured("target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off", Form::NumberOr(1, 100, "off")),
+        honoured("target_health_state.unhealthy.connection_termination.enabled", defaults.terminates_if_unhealthy, Form::Boolean),
+        honoured("target_health_state.unhealthy.draining_interval_seconds", "0", Form::Number(0, 360_000)),
     ]
 }
 
 pub const TCP_LISTENER: Table =
-    Table { subject: "Listener", rows: &[no_effect("tcp.idle_timeout.seconds", "350", Form::Number(60, 6000))] };
+    Table { subject: "Listener", rows: &[honoured("tcp.idle_timeout.seconds", "350", Form::Number(60, 6000))] };
 
 /// TLS, UDP and TCP_UDP: nothing can be set.
 pub const BARE_LISTENER: Table = Table { subject: "Listener", rows: &[] };
