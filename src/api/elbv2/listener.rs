@@ -7,7 +7,7 @@ use crate::api::context::Context;
 use crate::api::elbv2::{load_balancer, page, reference, rule, tag};
 use crate::api::error::{ApiError, ErrorKind};
 use crate::api::wire::elbv2 as wire;
-use crate::model::{Arn, Listener, LoadBalancer, Rule};
+use crate::model::{Arn, Listener, LoadBalancer};
 use crate::store::{Key, Prefix, View};
 
 pub mod action;

@@ -30,7 +30,11 @@ pub fn check(load_balancer: &LoadBalancer, protocol: &str) -> Result<(), ApiErro
 
 /// Whether a listener of that protocol can forward to the target groups of an action.
 pub fn check_groups(cx: &Context, view: &View, protocol: &str, action: &Action) -> Result<(), ApiError> {
-    action.groups().iter().try_for_each(|(arn, _)| fits(protocol, &*reference::target_group(cx, view, Some(arn))?))
+    for (arn, _) in action.groups() {
+        let group = reference::target_group(cx, view, Some(arn))?;
+        fits(protocol, &group)?;
+    }
+    Ok(())
 }
 
 /// HTTP/2 and gRPC behind a plain HTTP listener are refused
