@@ -131,6 +131,7 @@ fn rows(all: &BTreeMap<Kind, Series>) -> Vec<Row> {
         ratio(&format!("{fresh}`bare`"), Kind::Fresh, Kind::Bare, (Some(1.5), 2.5)),
         ratio(&format!("{kept}`wasmtime serve` with reuse"), Kind::Kept, Kind::WasmtimeReuse, (Some(1.2), 1.6)),
         ratio(&format!("{kept}`bare` with reuse"), Kind::Kept, Kind::BareReuse, (Some(1.2), 1.6)),
+        ratio("a TCP target, against nginx before the same", Kind::Tcp, Kind::NginxTcp, (Some(1.0), 1.2)),
         ratio(&format!("{kept}nginx proxying"), Kind::Kept, Kind::NginxProxy, (None, 1.0)),
     ];
     let failed = all.values().map(|series| series.failures).sum::<u64>() as f64;

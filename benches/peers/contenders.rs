@@ -31,6 +31,8 @@ pub enum Kind {
     NginxProxy,
     NginxStatic,
     Hyper,
+    NginxTcp,
+    Tcp,
 }
 
 pub struct Contender {
@@ -46,6 +48,23 @@ pub struct Field {
     pub contenders: Vec<Contender>,
     server: Server,
     _children: Vec<Child>,
+    _workers: Option<NginxWorkers>,
+}
+
+/// An nginx with a master and workers, which end when they are told to, and not with their master.
+struct NginxWorkers {
+    nginx: PathBuf,
+    folder: PathBuf,
+}
+
+impl Drop for NginxWorkers {
+    fn drop(&mut self) {
+        let mut command = std::process::Command::new(&self.nginx);
+        command.arg("-p").arg(&self.folder).args(["-c", "nginx.conf", "-e", "error.log", "-s", "stop"]);
+        if let Err(error) = command.status() {
+            eprintln!("nginx was not told to stop: {error}");
+        }
+    }
 }
 
 impl Field {
@@ -65,11 +84,15 @@ pub async fn start(home: &Path) -> Result<Field, Failure> {
     }
     peers.own(Kind::Bare, "`bare`", &["--peer-bare"]).await?;
     peers.own(Kind::BareReuse, "`bare`, reuse", &["--peer-bare", REUSE]).await?;
+    let plain = peers.own(Kind::Hyper, "hyper, no guest", &["--peer-hyper"]).await?;
+    let mut workers = None;
     match on_path("nginx") {
-        Some(nginx) => peers.nginx(&nginx, home).await?,
+        Some(nginx) => {
+            peers.nginx(&nginx, home).await?;
+            workers = Some(peers.nginx_before(plain, &nginx, home).await?);
+        }
         None => println!("there is no `nginx` on PATH"),
     }
-    peers.own(Kind::Hyper, "hyper, no guest", &["--peer-hyper"]).await?;
 
     let server = Server::start(home).await?;
     let mut api = server.api().await?;
@@ -85,8 +108,18 @@ pub async fn start(home: &Path) -> Result<Field, Failure> {
         let request = get(&balanced.host, PATH).into();
         peers.contenders.push(Contender { kind, name, address: balanced.address, request, process: server.process });
     }
+    let balanced = api.balance_address("tcp", plain).await?;
+    let request = get(&balanced.host, PATH).into();
+    let name = "coracle, before the hyper server";
+    peers.contenders.push(Contender {
+        kind: Kind::Tcp,
+        name,
+        address: balanced.address,
+        request,
+        process: server.process,
+    });
     peers.contenders.sort_by_key(|contender| contender.kind);
-    Ok(Field { contenders: peers.contenders, server, _children: peers.children })
+    Ok(Field { contenders: peers.contenders, server, _children: peers.children, _workers: workers })
 }
 
 struct Peers {
@@ -131,11 +164,38 @@ impl Peers {
         self.add(kind, name, address, command).await
     }
 
-    async fn own(&mut self, kind: Kind, name: &'static str, arguments: &[&str]) -> Result<(), Failure> {
+    async fn own(&mut self, kind: Kind, name: &'static str, arguments: &[&str]) -> Result<SocketAddr, Failure> {
         let address = free_address()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments).env("PEER_ADDRESS", address.to_string());
-        self.add(kind, name, address, command).await
+        self.add(kind, name, address, command).await?;
+        Ok(address)
+    }
+
+    /// Another nginx, with as many workers as we have threads, proxying to `target` over kept connections.
+    async fn nginx_before(&mut self, target: SocketAddr, nginx: &Path, home: &Path) -> Result<NginxWorkers, Failure> {
+        let address = free_address()?;
+        let folder = home.join("nginx-workers");
+        fs::create_dir_all(&folder)?;
+        let workers = std::thread::available_parallelism()?;
+        let configuration = format!(
+            "daemon off; worker_processes {workers}; pid nginx.pid; error_log error.log;
+             events {{ worker_connections 512; }}
+             http {{
+               access_log off; keepalive_requests 1000000000;
+               client_body_temp_path a; proxy_temp_path b; fastcgi_temp_path c; uwsgi_temp_path d; scgi_temp_path e;
+               upstream target {{ server {target}; keepalive 64; keepalive_requests 1000000000; }}
+               server {{ listen {address}; location / {{ proxy_pass http://target; proxy_http_version 1.1;
+                 proxy_set_header Connection ''; proxy_set_header Host $host;
+                 proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }}
+             }}"
+        );
+        fs::write(folder.join("nginx.conf"), configuration)?;
+        let mut command = Command::new(nginx);
+        command.arg("-p").arg(&folder).args(["-c", "nginx.conf", "-e", "error.log"]);
+        let workers = NginxWorkers { nginx: nginx.to_owned(), folder };
+        self.add(Kind::NginxTcp, "nginx, before the hyper server", address, command).await?;
+        Ok(workers)
     }
 
     /// One nginx, twice: serving a fixed answer itself, and proxying to that over kept connections.

@@ -104,8 +104,31 @@ impl Api {
         Ok(answer["taskDefinition"]["taskDefinitionArn"].as_str().ok_or("no ARN")?.to_owned())
     }
 
+    /// Makes a load balancer before a server that runs beside us, and waits until it answers.
+    pub async fn balance_address(&mut self, name: &str, target: SocketAddr) -> Result<Balanced, Failure> {
+        let (created, group, listener) = self.balancer(name).await?;
+        let (address, port) = (target.ip().to_string(), target.port().to_string());
+        let targets =
+            [("TargetGroupArn", &*group), ("Targets.member.1.Id", &*address), ("Targets.member.1.Port", &*port)];
+        self.elb("RegisterTargets", &targets).await?;
+        self.answering(created, listener).await
+    }
+
     /// Makes a load balancer and a service of one task behind it, and waits until it answers.
     pub async fn balance(&mut self, name: &str, definition: &Value) -> Result<Balanced, Failure> {
+        let (created, group, listener) = self.balancer(name).await?;
+        let service = json!({
+            "serviceName": name, "taskDefinition": self.register(definition).await?, "desiredCount": 1,
+            "launchType": "FARGATE",
+            "loadBalancers": [{"targetGroupArn": group, "containerName": "web", "containerPort": 80}],
+            "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}},
+        });
+        self.ecs("CreateService", service).await?;
+        self.answering(created, listener).await
+    }
+
+    /// A load balancer whose listener forwards to a new group: what its creation was answered, and both ARNs.
+    async fn balancer(&mut self, name: &str) -> Result<(String, String, String), Failure> {
         let created = self.elb("CreateLoadBalancer", &[("Name", name), ("Subnets.member.1", "subnet-1")]).await?;
         let group = [("Name", name), ("Protocol", "HTTP"), ("Port", "80"), ("TargetType", "ip"), ("VpcId", "vpc-1")];
         let group = element(&self.elb("CreateTargetGroup", &group).await?, "TargetGroupArn")?;
@@ -117,13 +140,10 @@ impl Api {
             ("DefaultActions.member.1.TargetGroupArn", &*group),
         ];
         let listener = element(&self.elb("CreateListener", &listener).await?, "ListenerArn")?;
-        let service = json!({
-            "serviceName": name, "taskDefinition": self.register(definition).await?, "desiredCount": 1,
-            "launchType": "FARGATE",
-            "loadBalancers": [{"targetGroupArn": group, "containerName": "web", "containerPort": 80}],
-            "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}},
-        });
-        self.ecs("CreateService", service).await?;
+        Ok((created, group, listener))
+    }
+
+    async fn answering(&mut self, created: String, listener: String) -> Result<Balanced, Failure> {
         let address = self.bound(&listener).await?;
         let balanced = Balanced { address, host: element(&created, "DNSName")?, listener };
         until_answers(balanced.address, &balanced.host, "/plain").await?;
