@@ -239,9 +239,14 @@ fn has_word(text: &str, word: &str) -> bool {
 
 /// `DescribeTasks` as `describe-tasks` or `describe_tasks`.
 fn separated(operation: &str, separator: char) -> String {
+    let characters: Vec<char> = operation.chars().collect();
+    let is = |at: Option<usize>, of: fn(&char) -> bool| at.and_then(|at| characters.get(at)).is_some_and(of);
     let mut text = String::new();
-    for (at, c) in operation.char_indices() {
-        if c.is_uppercase() && at > 0 {
+    for (at, c) in characters.iter().enumerate() {
+        // A word begins behind a small letter, and with the last capital of an abbreviation.
+        let before = at.checked_sub(1);
+        let ends_abbreviation = is(before, |c| c.is_uppercase()) && is(Some(at + 1), |c| c.is_lowercase());
+        if c.is_uppercase() && (is(before, |c| !c.is_uppercase()) || ends_abbreviation) {
             text.push(separator);
         }
         text.push(c.to_ascii_lowercase());
