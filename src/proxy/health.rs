@@ -14,7 +14,7 @@ mod shown;
 mod standing;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,8 +136,8 @@ impl Watched {
                 self.targets.insert(target.state.key.clone(), entry);
             }
         }
-        let known: HashMap<&str, ()> = groups.iter().map(|group| (group.arn.as_str(), ())).collect();
-        self.detectors.retain(|arn, _| known.contains_key(arn.as_str()));
+        let known: HashSet<&str> = groups.iter().map(|group| group.arn.as_str()).collect();
+        self.detectors.retain(|arn, _| known.contains(arn.as_str()));
         self.report(reports).await;
     }
 

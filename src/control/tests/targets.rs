@@ -11,7 +11,9 @@ use crate::plan::targets::{draining, initial};
 use crate::store::{Key, Prefix};
 
 fn wait_for(world: &World, requests: usize) {
-    world.balancer.wanted.send_modify(|wanted| drop(wanted.insert(target_group().arn(), requests)));
+    world.balancer.wanted.send_modify(|wanted| {
+        wanted.insert(target_group().arn(), requests);
+    });
 }
 
 fn tag(world: &World, service: &str) {
