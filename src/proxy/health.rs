@@ -23,12 +23,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::model::{TargetAnomaly, TargetHealth, TargetState};
 use crate::proxy::group::{Group, Members};
-use crate::proxy::health::anomaly::{Detector, Sample};
+use crate::proxy::health::anomaly::{Detector, Sample, Verdict};
 use crate::proxy::health::check::{Check, Outcome};
 use crate::proxy::health::running::Running;
 use crate::proxy::health::standing::Standing;
 use crate::proxy::spec::Endpoint;
-use crate::proxy::target::{Target, TargetKey, WEIGHT_FULL};
+use crate::proxy::target::{Target, TargetKey};
 use crate::proxy::{HealthChange, HealthReport, Shared};
 
 /// How often targets are compared with each other: what fades in `anomaly` fades by this.
@@ -249,16 +249,11 @@ impl Watched {
         let mut reports = Vec::new();
         for group in self.groups() {
             let members = group.members.load_full();
-            let healthy: Vec<&Arc<Target>> = members.healthy().collect();
-            let samples: Vec<Sample> = healthy.iter().map(|target| sample(target)).collect();
+            let samples: Vec<Sample> = members.all.iter().map(|target| sample(target)).collect();
             let detector = self.detectors.entry(group.arn.to_string()).or_default();
             let verdicts = detector.judge(&samples, members.settings.mitigates_anomalies);
-            let mut found: HashMap<u64, (TargetAnomaly, usize)> =
-                verdicts.into_iter().map(|verdict| (verdict.ordinal, (verdict.anomaly, verdict.weight))).collect();
-            for target in &members.all {
+            for (target, Verdict { anomaly, weight, .. }) in members.all.iter().zip(verdicts) {
                 let Some(entry) = self.targets.get_mut(&target.state.key) else { continue };
-                let (anomaly, weight) =
-                    found.remove(&target.state.ordinal).unwrap_or((Default::default(), WEIGHT_FULL));
                 target.state.set_weight(weight);
                 target.state.set_anomalous(anomaly.is_anomalous);
                 if entry.anomaly != anomaly {
@@ -292,7 +287,9 @@ fn is_checked(entry: &Entry, members: &Members) -> bool {
 
 fn sample(target: &Target) -> Sample {
     let (requests, failures) = target.state.counts.answered();
-    Sample { ordinal: target.state.ordinal, requests, failures }
+    let state = &target.state;
+    let is_healthy = !state.is_draining() && target.unusable.is_none() && state.health() == TargetState::Healthy;
+    Sample { ordinal: state.ordinal, is_healthy, requests, failures }
 }
 
 impl Shared {

@@ -27,17 +27,18 @@ const WEIGHT_MIN: usize = WEIGHT_FULL / 20;
 /// A recovered one is back at its full share after ten seconds.
 const WEIGHT_STEP: usize = WEIGHT_FULL / 10;
 
-/// What was counted of a healthy target since it was first seen.
+/// What was counted of a target since it was registered.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     pub ordinal: u64,
+    /// One that is not is neither judged nor compared with: its checks have judged it.
+    pub is_healthy: bool,
     pub requests: u64,
     pub failures: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    pub ordinal: u64,
     pub anomaly: TargetAnomaly,
     pub weight: usize,
 }
@@ -60,11 +61,16 @@ struct Known {
 }
 
 impl Known {
-    fn new(first: Sample) -> Known {
-        Known { last: first, requests: 0.0, failures: 0.0, is_anomalous: false, weight: WEIGHT_FULL }
+    fn new(ordinal: u64) -> Known {
+        let last = Sample { ordinal, is_healthy: false, requests: 0, failures: 0 };
+        Known { last, requests: 0.0, failures: 0.0, is_anomalous: false, weight: WEIGHT_FULL }
     }
 
     fn count(&mut self, sample: Sample) {
+        if !sample.is_healthy {
+            *self = Known { last: sample, ..Known::new(sample.ordinal) };
+            return;
+        }
         let since = |now: u64, before: u64| now.saturating_sub(before) as f64;
         self.requests = self.requests * FADING + since(sample.requests, self.last.requests);
         self.failures = self.failures * FADING + since(sample.failures, self.last.failures);
@@ -77,16 +83,16 @@ impl Known {
 }
 
 impl Detector {
-    /// Judges all healthy targets of the group. `mitigates`: whether anomalous ones get fewer requests.
+    /// Judges all targets of the group, in their order. `mitigates`: whether anomalous ones get fewer requests.
     pub fn judge(&mut self, samples: &[Sample], mitigates: bool) -> Vec<Verdict> {
         let mut before = std::mem::take(&mut self.known);
         for sample in samples {
-            let mut known = before.remove(&sample.ordinal).unwrap_or_else(|| Known::new(*sample));
+            let mut known = before.remove(&sample.ordinal).unwrap_or_else(|| Known::new(sample.ordinal));
             known.count(*sample);
             self.known.insert(sample.ordinal, known);
         }
         let (median, all) = (self.median(), self.share_of_all());
-        let can_tell = samples.len() >= TARGETS_MIN;
+        let can_tell = samples.iter().filter(|sample| sample.is_healthy).count() >= TARGETS_MIN;
         let verdict = |sample: &Sample| {
             let known = self.known.get_mut(&sample.ordinal)?;
             known.is_anomalous = can_tell && is_anomalous(known, median, all);
@@ -97,7 +103,7 @@ impl Detector {
             };
             let is_mitigated = known.weight < WEIGHT_FULL;
             let anomaly = TargetAnomaly { is_anomalous: known.is_anomalous, is_mitigated };
-            Some(Verdict { ordinal: sample.ordinal, anomaly, weight: known.weight })
+            Some(Verdict { anomaly, weight: known.weight })
         };
         samples.iter().filter_map(verdict).collect()
     }
@@ -147,9 +153,8 @@ mod tests {
     impl Scene {
         fn new(targets: usize) -> Scene {
             let fresh = TargetAnomaly::default();
-            let verdicts = (0..targets as u64).map(|ordinal| Verdict { ordinal, anomaly: fresh, weight: WEIGHT_FULL });
-            let (detector, verdicts) = (Detector::default(), verdicts.collect());
-            let mut scene = Scene { detector, totals: vec![(0.0, 0.0); targets], verdicts };
+            let verdicts = vec![Verdict { anomaly: fresh, weight: WEIGHT_FULL }; targets];
+            let mut scene = Scene { detector: Detector::default(), totals: vec![(0.0, 0.0); targets], verdicts };
             scene.pass(0, 0.0, &vec![0.0; targets], true);
             scene
         }
@@ -165,6 +170,7 @@ mod tests {
                     .zip(&self.totals)
                     .map(|(ordinal, total)| Sample {
                         ordinal,
+                        is_healthy: true,
                         requests: total.0.round() as u64,
                         failures: total.1.round() as u64,
                     })
@@ -215,6 +221,18 @@ mod tests {
         let mut scene = Scene::new(3);
         assert_eq!(scene.pass(5, 100.0, &[0.0, 100.0, 0.0], true), "nAn");
         assert_eq!(scene.pass(200, 0.0, &[0.0, 100.0, 0.0], true), "nnn");
+    }
+
+    #[test]
+    fn what_an_unhealthy_target_answered_is_not_held_against_it_later() {
+        let mut detector = Detector::default();
+        let sample = |ordinal, is_healthy, failures| Sample { ordinal, is_healthy, requests: 100, failures };
+        let fresh = TargetAnomaly::default();
+        let mut judge = |is_healthy| {
+            let samples = [sample(1, is_healthy, 100), sample(2, true, 0), sample(3, true, 0), sample(4, true, 0)];
+            detector.judge(&samples, true).iter().all(|verdict| verdict.anomaly == fresh)
+        };
+        assert!(judge(false) && judge(true) && judge(true));
     }
 
     proptest! {

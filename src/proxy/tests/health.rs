@@ -232,7 +232,8 @@ async fn a_target_that_fails_its_clients_is_an_anomaly_and_gets_fewer_of_them() 
         }
     };
     let wanted = TargetAnomaly { is_anomalous: true, is_mitigated: true };
-    assert_eq!(anomaly.await, (Some(TaskId(2)), wanted));
+    let found = tokio::time::timeout(Duration::from_secs(60), anomaly).await.expect("it is seen");
+    assert_eq!(found, (Some(TaskId(2)), wanted));
     tokio::time::sleep(Duration::from_secs(6)).await;
     let line = bodies(&proxy, 300).await;
     assert!(line.matches('!').count() < 30, "{line}");
