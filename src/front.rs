@@ -19,11 +19,11 @@ mod workers;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use crate::front::dispatch::Dispatch;
@@ -93,9 +93,7 @@ pub struct Front {
     own_ports: AbortHandle,
     ports: Arc<OwnPorts>,
     workers: Arc<Workers>,
-    /// Places for connections, of which so many are free as more may be opened.
-    places: Arc<Semaphore>,
-    connections_max: usize,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Front {
@@ -119,17 +117,16 @@ impl Front {
         let dispatch = Arc::new(Dispatch::new(services, guard, control.clone()));
         let workers = Arc::new(Workers::start(config.workers)?);
         let opener = Opener::new(dispatch, Arc::clone(&workers), config.connections_max, control.clone());
-        let places = opener.places();
+        let connections = opener.connections();
         let open = opener.open(port.listener, Site::Open);
         let ports = Arc::new(OwnPorts::new(opener, address.ip()));
         let own_ports = control.spawn(Arc::clone(&ports).keep(proxy)).abort_handle();
-        let connections_max = config.connections_max;
-        Ok(Front { address, open, own_ports, ports, workers, places, connections_max })
+        Ok(Front { address, open, own_ports, ports, workers, connections })
     }
 
     /// Connections that are open now, on all ports together.
     pub fn connections(&self) -> usize {
-        self.connections_max.saturating_sub(self.places.available_permits())
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -29,8 +29,8 @@ const TLS_FIRST: u8 = 0x16;
 /// Serves a connection to its end. Each kind's part is a future of its own on the heap, so that ten thousand idle ones
 /// take what they are and not what they might have been.
 pub async fn serve(accepted: Accepted) {
-    let Accepted { stream, peer, dispatch, site, closing, permit } = accepted;
-    let _permit = permit;
+    let Accepted { stream, peer, dispatch, site, closing, place } = accepted;
+    let _place = place;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => return tracing::warn!(%error, %peer, "could not take over a connection"),

@@ -3,11 +3,12 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::front::dispatch::Dispatch;
@@ -34,7 +35,27 @@ pub struct Opener {
     dispatch: Arc<Dispatch>,
     workers: Arc<Workers>,
     connections: Arc<Semaphore>,
+    open: Arc<AtomicUsize>,
     control: Handle,
+}
+
+/// A connection's place among those that may be open.
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+    open: Arc<AtomicUsize>,
+}
+
+impl Place {
+    fn taken(permit: OwnedSemaphorePermit, open: &Arc<AtomicUsize>) -> Place {
+        open.fetch_add(1, Ordering::Relaxed);
+        Place { _permit: permit, open: Arc::clone(open) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// An open socket. Dropped or closed, it accepts no more, and its connections end after what they are answering.
@@ -72,11 +93,13 @@ pub fn listen_to_datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
 
 impl Opener {
     pub fn new(dispatch: Arc<Dispatch>, workers: Arc<Workers>, connections_max: usize, control: Handle) -> Opener {
-        Opener { dispatch, workers, connections: Arc::new(Semaphore::new(connections_max)), control }
+        let connections = Arc::new(Semaphore::new(connections_max));
+        Opener { dispatch, workers, connections, open: Arc::default(), control }
     }
 
-    pub fn places(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.connections)
+    /// How many connections are open.
+    pub fn connections(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.open)
     }
 
     pub fn open(&self, listener: TcpListener, site: Site) -> Opened {
@@ -120,7 +143,8 @@ impl Opener {
                     // Taken off this runtime: the thread that serves it registers it with its own.
                     let Ok(stream) = stream.into_std() else { continue };
                     let (dispatch, site, closing) = (Arc::clone(&self.dispatch), Arc::clone(&site), closing.clone());
-                    let accepted = Accepted { stream, peer, dispatch, site, closing, permit };
+                    let place = Place::taken(permit, &self.open);
+                    let accepted = Accepted { stream, peer, dispatch, site, closing, place };
                     self.workers.deal(Dealt::Connection(accepted)).await;
                 }
                 Some((_, Err(error))) => {

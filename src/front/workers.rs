@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::front::connection;
 use crate::front::dispatch::Dispatch;
-use crate::front::socket::Site;
+use crate::front::socket::{Place, Site};
 use crate::model::Arn;
 
 /// Connections that were accepted and that a thread has not taken over yet, which takes it microseconds unless all of it
@@ -30,8 +30,7 @@ pub struct Accepted {
     pub site: Arc<Site>,
     /// Cancelled when the socket that it came in at closes.
     pub closing: CancellationToken,
-    /// Its place among the connections that may be open.
-    pub permit: OwnedSemaphorePermit,
+    pub place: Place,
 }
 
 /// A socket of datagrams, which stays with the thread that it is dealt to.

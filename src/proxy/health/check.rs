@@ -9,6 +9,8 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::model::load_balancer::HealthCheck;
 use crate::proxy::body;
@@ -16,6 +18,7 @@ use crate::proxy::connect::{SendError, open};
 use crate::proxy::group::Members;
 use crate::proxy::settings::ProtocolVersion;
 use crate::proxy::spec::Endpoint;
+use crate::proxy::stream::{GroupStreamSettings, proxy_header};
 use crate::proxy::target::{Body, BoxError, Target, TargetError};
 use crate::proxy::tls::client::{Alpn, connect_tls};
 
@@ -57,6 +60,8 @@ pub struct Check {
     version: ProtocolVersion,
     settings: HealthCheck,
     timeout: Duration,
+    /// `proxy_protocol_v2.enabled` of the group.
+    proxy_protocol: bool,
 }
 
 impl Check {
@@ -71,6 +76,7 @@ impl Check {
             version: settings.protocol_version,
             settings: settings.health_check.clone(),
             timeout: settings.check_timeout,
+            proxy_protocol: GroupStreamSettings::of(&members.record).proxy_protocol,
         }
     }
 
@@ -98,7 +104,7 @@ impl Check {
                 Ok(response) => self.judge(response).await,
                 Err(error) => self.not_called(&error),
             },
-            Endpoint::Tcp(address) if asks_for_connection => match open(*address).await {
+            Endpoint::Tcp(address) if asks_for_connection => match self.connect(*address).await {
                 Ok(_connection) => Outcome::Passed,
                 Err(error) => not_sent(&error),
             },
@@ -122,9 +128,20 @@ impl Check {
         }
     }
 
+    /// Where the group is spoken to by the PROXY protocol, a check is too.
+    async fn connect(&self, address: SocketAddr) -> Result<TcpStream, SendError> {
+        let mut stream = open(address).await?;
+        if self.proxy_protocol {
+            let refused = |error: std::io::Error| SendError::Connect(address, error.into());
+            let header = proxy_header::of_ourselves().map_err(refused)?;
+            stream.write_all(&header).await.map_err(refused)?;
+        }
+        Ok(stream)
+    }
+
     /// Over a connection of its own, as ELB does: a pooled one says nothing about whether the target still accepts.
     async fn fetch(&self, address: SocketAddr) -> Result<Outcome, BoxError> {
-        let stream = match open(address).await {
+        let stream = match self.connect(address).await {
             Ok(stream) => stream,
             Err(error) => return Ok(not_sent(&error)),
         };
