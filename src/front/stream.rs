@@ -86,7 +86,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
             ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
             self.is_at_end = buffer.filled().len() == before && buffer.remaining() > 0;
         }
-        if self.is_at_end && self.pulse.is_answering.load(Ordering::Relaxed) {
+        if self.is_at_end && self.pulse.is_answering.load(Ordering::Acquire) {
+            self.pulse.reader.register(cx.waker());
             let timer = self.half_closed.get_or_insert_with(|| Box::pin(tokio::time::sleep(HALF_CLOSED_TIMEOUT)));
             ready!(timer.as_mut().poll(cx));
         }

@@ -87,7 +87,9 @@ impl Connection {
         let connection = Arc::clone(&this);
         let service = service_fn(move |request: Request<Incoming>| {
             let (connection, pulse) = (Arc::clone(&connection), Arc::clone(&beating));
-            async move { Ok::<_, Infallible>(connection.answer(&pulse, request).await) }
+            // At once: hyper looks for the client's end before it first polls the answer.
+            let busy = Busy::begin(&pulse, request.version() <= Version::HTTP_11);
+            async move { Ok::<_, Infallible>(connection.answer(&pulse, busy, request).await) }
         });
         let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
         let mut told_at: Option<Instant> = None;
@@ -131,9 +133,8 @@ impl Connection {
         }
     }
 
-    async fn answer(&self, pulse: &Arc<Pulse>, request: Request<Incoming>) -> Response<Answered> {
+    async fn answer(&self, pulse: &Pulse, busy: Busy, request: Request<Incoming>) -> Response<Answered> {
         let is_http1 = request.version() <= Version::HTTP_11;
-        let busy = Busy::begin(pulse, is_http1);
         // The last request's body may be left unread: where hyper then ends the connection, it ends gently.
         pulse.unread.store(!request.body().is_end_stream(), Ordering::Relaxed);
         let mut response = self.dispatch.answer(&self.site, request, &self.client).await;

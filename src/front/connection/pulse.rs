@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ pub struct Pulse {
     pub unread: AtomicBool,
     /// A request is being answered whose client may end its own direction meanwhile.
     pub is_answering: AtomicBool,
+    /// Who reads, and was kept from the client's end until the answer is given.
+    pub reader: AtomicWaker,
     /// The connection has been used for long enough.
     pub retires: Notify,
 }
@@ -36,6 +39,7 @@ impl Pulse {
             rests_since_ms: AtomicU64::new(0),
             unread: AtomicBool::new(false),
             is_answering: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
             retires: Notify::new(),
         })
     }
@@ -67,7 +71,8 @@ impl Drop for Busy {
     fn drop(&mut self) {
         let since_ms = u64::try_from(self.0.age().as_millis()).unwrap_or(u64::MAX);
         self.0.rests_since_ms.store(since_ms, Ordering::Relaxed);
-        self.0.is_answering.store(false, Ordering::Relaxed);
+        self.0.is_answering.store(false, Ordering::Release);
+        self.0.reader.wake();
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
