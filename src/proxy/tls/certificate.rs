@@ -36,7 +36,7 @@ pub enum CertificateError {
 pub struct Certificate {
     /// Of the listener's certificate that it is, or stands for.
     pub arn: String,
-    pub key: CertifiedKeyPointer,
+    pub key: Arc<CertifiedKey>,
     /// In lower case; `*.` in front stands for one label.
     pub names: Vec<String>,
     /// Seconds since 1970.
@@ -45,8 +45,6 @@ pub struct Certificate {
     pub is_ecdsa: bool,
     pub key_bits: usize,
 }
-
-pub type CertifiedKeyPointer = Arc<CertifiedKey>;
 
 impl Certificate {
     /// `chain` begins with the certificate itself, as servers are usually given it.

@@ -143,8 +143,12 @@ impl Certificates {
                 |entry: &Loaded, key: &String| entry.certificate.as_ref().map_or(key.clone(), |own| own.arn.clone());
             loaded.iter().map(|(key, entry)| (key.clone(), arn(entry, key), entry.stamp)).collect()
         };
-        let changed = known.iter().filter(|(key, _, before)| self.files.get(key).map(stamp) != *before);
-        changed.map(|(key, arn, _)| self.load(key, arn)).count() > 0
+        let mut is_changed = false;
+        for (key, arn, _) in known.iter().filter(|(key, _, before)| self.files.get(key).map(stamp) != *before) {
+            self.load(key, arn);
+            is_changed = true;
+        }
+        is_changed
     }
 }
 
