@@ -43,6 +43,7 @@ fn of(endpoint: Endpoint) -> Check {
         version: ProtocolVersion::Http1,
         settings: health_check(),
         timeout: Duration::from_secs(20),
+        proxy_protocol: false,
     }
 }
 
