@@ -1,5 +1,10 @@
 //! The whole front on free ports, with scripted services and real sockets.
 
+mod conformance_h1;
+mod conformance_h2;
+mod faults;
+mod frames;
+mod raw;
 mod secure;
 
 use std::net::Ipv4Addr;

@@ -1,10 +1,12 @@
 //! A load balancer `web` with a listener on port 80 and a group of scripted targets.
 
 mod deregistration;
+mod faults;
 mod health;
 mod hold;
 mod local;
 mod observe;
+mod streaming;
 mod tcp;
 
 use std::net::{Ipv4Addr, SocketAddr};
