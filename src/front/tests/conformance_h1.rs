@@ -1,7 +1,6 @@
 //! HTTP/1.1 on the wire: cases of RFC 9112, its limits and ways around it, each with what we answer.
 
 use super::raw::{converse, echoing, settled, statuses};
-use super::*;
 
 /// What is sent, the statuses that come back until the connection ends, and a part of what is said.
 struct Case(&'static str, Vec<u8>, &'static str, &'static str);

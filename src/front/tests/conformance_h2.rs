@@ -2,7 +2,6 @@
 
 use super::frames::*;
 use super::raw::{echoing, settled};
-use super::*;
 
 /// What follows the preface and the client's settings, and the events of which one must come first that ends anything.
 struct Case(&'static str, Vec<u8>, &'static [&'static str]);
