@@ -62,7 +62,12 @@ async fn https_is_spoken_at_a_listeners_port_in_both_versions() {
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP/"));
-    assert_eq!(scene.proxy.balancer_stats()[0].client_tls_errors, 1);
+    let counted = async {
+        while scene.proxy.balancer_stats()[0].client_tls_errors != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DRAIN, counted).await.expect("it is counted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
