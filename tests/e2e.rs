@@ -20,11 +20,13 @@ mod e2e {
     mod agent;
     mod aws_cli;
     mod balancer;
+    mod balancer_clients;
     mod budgets;
     mod boto3;
     mod command_line;
     mod corpus;
     mod elbv2_api;
+    mod elbv2_journey;
     mod elbv2_rules;
     mod exits;
     mod files;
