@@ -10,6 +10,7 @@
 mod connection;
 mod dispatch;
 mod guard;
+mod http1;
 mod listeners;
 mod service;
 mod socket;
