@@ -10,7 +10,6 @@
 mod connection;
 mod dispatch;
 mod guard;
-mod http1;
 mod listeners;
 mod service;
 mod socket;

@@ -1,6 +1,8 @@
 //! One connection: what comes in with it, its limits, and its end.
 
+mod drive;
 mod http;
+mod parked;
 mod pulse;
 
 use std::net::SocketAddr;

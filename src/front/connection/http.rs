@@ -5,7 +5,6 @@
 //! its own runs for the latter: it is looked at when a request comes, for a connection without requests is idle.
 
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,12 +13,12 @@ use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::front::connection::drive::{Terms, drive};
 use crate::front::connection::pulse::{Answered, Busy, Pulse};
 use crate::front::dispatch::Dispatch;
 use crate::front::socket::Site;
@@ -37,12 +36,6 @@ const HEADERS_MAX: usize = 128;
 const STREAMS_MAX: u32 = 128;
 /// A peer of HTTP/2 that does not answer a ping for this long is gone.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a connection that is told to close may go on with what it is answering: the deregistration delay that target
-/// groups have by default, after which ELB cuts off too.
-const CLOSING_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long it has where it answers nothing: some round trips, for requests that were on their way.
-const CLOSING_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spoken {
     Http1,
@@ -82,7 +75,8 @@ impl Connection {
     {
         let builder = builder(spoken, self.idle);
         let pulse = Pulse::new();
-        let io = TokioIo::new(Patient::new(stream, UNREAD_TIMEOUT, Arc::clone(&pulse)));
+        let stream = Patient::new(stream, UNREAD_TIMEOUT, Arc::clone(&pulse));
+        let terms = Terms { idle: self.idle, closing: self.closing.clone(), parks: spoken == Spoken::Http1 };
         let (this, beating) = (Arc::new(self), Arc::clone(&pulse));
         let connection = Arc::clone(&this);
         let service = service_fn(move |request: Request<Incoming>| {
@@ -91,43 +85,7 @@ impl Connection {
             let busy = Busy::begin(&pulse, request.version() <= Version::HTTP_11);
             async move { Ok::<_, Infallible>(connection.answer(&pulse, busy, request).await) }
         });
-        let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
-        let mut told_at: Option<Instant> = None;
-        // HTTP/1.1 has a clock within hyper. Whatever else it is, or has not become yet, has this one.
-        let mut clock: Option<Pin<Box<Sleep>>> =
-            (spoken != Spoken::Http1).then(|| Box::pin(sleep_until(Instant::now() + this.idle)));
-        let ended = loop {
-            let rings = async {
-                match &mut clock {
-                    Some(clock) => clock.as_mut().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                ended = connection.as_mut() => break ended,
-                () = this.closing.cancelled(), if told_at.is_none() => {}
-                () = pulse.retires.notified(), if told_at.is_none() => {}
-                () = rings => {
-                    let next = match (told_at, pulse.rests_since()) {
-                        (Some(_), Some(_)) => break Ok(()),
-                        (Some(told_at), None) if told_at + CLOSING_TIMEOUT <= Instant::now() => break Ok(()),
-                        (Some(told_at), None) => Some(told_at + CLOSING_TIMEOUT),
-                        (None, Some(since)) => Some(since + this.idle).filter(|until| *until > Instant::now()),
-                        (None, None) => Some(Instant::now() + this.idle),
-                    };
-                    if let Some(next) = next {
-                        clock = Some(Box::pin(sleep_until(next)));
-                        continue;
-                    }
-                }
-            }
-            // Clients that keep connections do not close them when told to, but when they need them next.
-            pulse.unread.store(false, Ordering::Relaxed);
-            connection.as_mut().graceful_shutdown();
-            told_at = Some(Instant::now());
-            clock = Some(Box::pin(sleep_until(Instant::now() + CLOSING_IDLE_TIMEOUT)));
-        };
-        if let Err(error) = ended {
+        if let Err(error) = drive(stream, builder, service, &pulse, terms).await {
             // The client's doing, mostly: it went away, or sent no HTTP.
             tracing::debug!(error, peer = %this.client.peer, "a connection ended");
         }

@@ -1,11 +1,14 @@
 //! A connection in memory, whose server is parked and woken.
 
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::front::connection::pulse::Busy;
 use crate::proxy::full;
 
 const IDLE: Duration = Duration::from_secs(60);
@@ -20,19 +23,27 @@ struct Scene {
 fn scene() -> Scene {
     let (client, ours) = tokio::io::duplex(4096);
     let closing = CancellationToken::new();
-    let mut builder = Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(IDLE);
-    let terms = Terms { builder, idle: IDLE, closing: closing.clone() };
-    let served = tokio::spawn(async move {
-        serve(ours, b"", &terms, Arc::default(), async |request: Request<Incoming>| {
+    let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
+    let terms = Terms { idle: IDLE, closing: closing.clone(), parks: true };
+    let pulse = Pulse::new();
+    let of_requests = Arc::clone(&pulse);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let pulse = Arc::clone(&of_requests);
+        async move {
+            let busy = Busy::begin(&pulse, true);
+            pulse.unread.store(!request.body().is_end_stream(), Ordering::Relaxed);
             let path = request.uri().path().to_owned();
             // Told to leave the body alone, it does.
-            let length =
-                if path == "/early" { 0 } else { request.into_body().collect().await.unwrap().to_bytes().len() };
-            Response::new(full(format!("{path} {length}")))
-        })
-        .await
+            let length = match path.as_str() {
+                "/early" => 0,
+                _ => request.into_body().collect().await?.to_bytes().len(),
+            };
+            let body = full(format!("{path} {length}"));
+            Ok::<_, hyper::Error>(Response::new(Answered { body, _busy: busy }))
+        }
     });
+    let served = tokio::spawn(async move { drive(ours, builder, service, &pulse, terms).await });
     Scene { client, closing, served }
 }
 
