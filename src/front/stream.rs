@@ -63,9 +63,6 @@ impl<S> Patient<S> {
     fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.is_armed = false;
-            if let Some(half_closed) = &mut self.half_closed {
-                half_closed.as_mut().reset(Instant::now() + HALF_CLOSED_TIMEOUT);
-            }
             return written;
         }
         let deadline = Instant::now() + self.patience;
@@ -76,6 +73,18 @@ impl<S> Patient<S> {
         }
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
+    }
+}
+
+impl<S> Patient<S> {
+    /// What is being said to a peer that has ended its direction: it may go on.
+    fn said(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Some(half_closed) = &mut self.half_closed
+            && matches!(written, Poll::Ready(Ok(1..)))
+        {
+            half_closed.as_mut().reset(Instant::now() + HALF_CLOSED_TIMEOUT);
+        }
+        written
     }
 }
 
@@ -130,6 +139,7 @@ impl<S: AsyncRead + Unpin> Patient<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        let written = self.said(written);
         self.judge(cx, written)
     }
 
@@ -139,6 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        let written = self.said(written);
         self.judge(cx, written)
     }
 

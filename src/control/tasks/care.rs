@@ -147,6 +147,11 @@ impl Care {
     }
 
     fn carry_out(&mut self, action: Action, now: Timestamp, facts: &mut Vec<Observed>) {
+        if let Action::GiveUp { container, .. } = &action
+            && self.lives.rule(*container).is_some_and(|rule| self.is_essential(&rule.name))
+        {
+            self.lives.stop();
+        }
         let (host, task) = (&self.shared.host, self.task);
         let name = |container: usize| self.lives.rule(container).map(|rule| rule.name.as_str()).unwrap_or_default();
         match action {

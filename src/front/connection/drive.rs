@@ -110,6 +110,7 @@ where
         let mut told_at: Option<Instant> = None;
         let mut look = std::pin::pin!(tokio::time::sleep(PARK_AFTER));
         let mut read_before = socket.read();
+        let begun_before = pulse.begun();
         loop {
             let rings = async {
                 match &mut clock {
@@ -122,10 +123,13 @@ where
                 () = terms.closing.cancelled(), if told_at.is_none() => {}
                 () = pulse.retires.notified(), if told_at.is_none() => {}
                 () = look.as_mut(), if terms.parks && told_at.is_none() => {
-                    if socket.park(pulse, read_before) {
+                    // Before its first request hyper would not end when told, but wait for one.
+                    if pulse.begun() > begun_before && socket.park(pulse, read_before) {
                         connection.as_mut().graceful_shutdown();
-                        connection.await?;
-                        return Ok(Rest::Parked);
+                        return match tokio::time::timeout(CLOSING_IDLE_TIMEOUT, connection).await {
+                            Ok(ended) => ended.map(|()| Rest::Parked),
+                            Err(_) => Ok(Rest::Ended),
+                        };
                     }
                     read_before = socket.read();
                     look.as_mut().reset(Instant::now() + PARK_AFTER);

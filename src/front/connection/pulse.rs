@@ -17,6 +17,8 @@ use crate::proxy::{Body, BoxError};
 /// One for each connection; what serves it, its requests and its stream have it in common.
 pub struct Pulse {
     started: Instant,
+    /// Requests that have come so far.
+    begun: AtomicU64,
     /// Requests whose response has not ended.
     in_flight: AtomicUsize,
     /// When the last of them ended, in milliseconds since the start.
@@ -35,6 +37,7 @@ impl Pulse {
     pub fn new() -> Arc<Pulse> {
         Arc::new(Pulse {
             started: Instant::now(),
+            begun: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             rests_since_ms: AtomicU64::new(0),
             unread: AtomicBool::new(false),
@@ -46,6 +49,10 @@ impl Pulse {
 
     pub fn age(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Since when nothing is in flight; `None` while something is.
@@ -61,6 +68,7 @@ pub struct Busy(Arc<Pulse>);
 impl Busy {
     /// `may_half_close`: with HTTP/1.1 the client may end its direction and still wait for the answer.
     pub fn begin(pulse: &Arc<Pulse>, may_half_close: bool) -> Busy {
+        pulse.begun.fetch_add(1, Ordering::Relaxed);
         pulse.in_flight.fetch_add(1, Ordering::AcqRel);
         pulse.is_answering.store(may_half_close, Ordering::Relaxed);
         Busy(Arc::clone(pulse))

@@ -226,6 +226,11 @@ impl Lives {
             }
         }
         self.plan_hopeless(&mut plan);
+        // Giving up may end the task, which whoever does it knows: nothing starts beside it, but in the plan after it.
+        let gives_up = |action: &Action| matches!(action, Action::GiveUp { .. });
+        if plan.actions.iter().any(gives_up) {
+            plan.actions.retain(gives_up);
+        }
         plan
     }
 

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::front::connection::pulse::Busy;
+use crate::front::stream::Patient;
 use crate::proxy::full;
 
 const IDLE: Duration = Duration::from_secs(60);
@@ -36,6 +37,7 @@ fn scene() -> Scene {
             let path = request.uri().path().to_owned();
             // Told to leave the body alone, it does.
             let length = match path.as_str() {
+                "/hang" => std::future::pending().await,
                 "/early" => 0,
                 _ => request.into_body().collect().await?.to_bytes().len(),
             };
@@ -43,6 +45,7 @@ fn scene() -> Scene {
             Ok::<_, hyper::Error>(Response::new(Answered { body, _busy: busy }))
         }
     });
+    let ours = Patient::new(ours, IDLE, Arc::clone(&pulse));
     let served = tokio::spawn(async move { drive(ours, builder, service, &pulse, terms).await });
     Scene { client, closing, served }
 }
@@ -56,10 +59,13 @@ impl Scene {
     async fn receive(&mut self, end: &str) -> String {
         let mut received = Vec::new();
         while !received.ends_with(end.as_bytes()) {
-            let byte = self.client.read_u8().await.unwrap_or_else(|error| {
-                panic!("{error} after {:?}", String::from_utf8_lossy(&received));
-            });
-            received.push(byte);
+            match self.client.read_u8().await {
+                Ok(byte) => received.push(byte),
+                Err(error) => {
+                    let received = String::from_utf8_lossy(&received);
+                    panic!("{error} after {received:?}, before {end:?}: {:?}", (&mut self.served).await)
+                }
+            }
         }
         String::from_utf8(received).unwrap()
     }
@@ -137,4 +143,21 @@ async fn parked_or_not_it_ends_when_told_and_when_silent() {
     let started = Instant::now();
     assert_eq!(scene.client.read(&mut [0; 8]).await.unwrap(), 0);
     assert_eq!(started.elapsed(), IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_left_takes_its_request_with_it() {
+    for is_parked in [false, true] {
+        let mut scene = scene();
+        if is_parked {
+            scene.send("GET /one HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            scene.receive("/one 0").await;
+            scene.quiet().await;
+        }
+        scene.send("GET /hang HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        scene.quiet().await;
+        drop(scene.client);
+        let ended = tokio::time::timeout(IDLE, scene.served).await.expect("it is given up");
+        assert!(ended.unwrap().is_err());
+    }
 }
