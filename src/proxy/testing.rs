@@ -1,5 +1,7 @@
 //! Records for tests: a load balancer `web` with a listener and a target group.
 
+#![allow(clippy::unwrap_used, reason = "all of it is tests, also what is not marked as one")]
+
 use std::sync::Arc;
 
 use crate::model::load_balancer::{Action, HealthCheck, LoadBalancerKind};
