@@ -102,7 +102,10 @@ async fn a_network_load_balancer_carries_bytes_and_datagrams() {
     };
     let tcp = listener("TCP", 7000, &streams, "").await;
     let udp = listener("UDP", 7001, &datagrams, "").await;
-    let definition = server.register(program("echo", "echo", &["7000", "udp"])).await;
+    let mut definition = program("echo", "echo", &["7000", "udp"]);
+    definition["containerDefinitions"][0]["portMappings"] =
+        json!([{"containerPort": 7000, "protocol": "tcp"}, {"containerPort": 7000, "protocol": "udp"}]);
+    let definition = server.register(definition).await;
     let behind = |group: &str| json!({"targetGroupArn": group, "containerName": "echo", "containerPort": 7000});
     let service = json!({
         "serviceName": "echo", "taskDefinition": definition, "desiredCount": 2, "launchType": "FARGATE",
