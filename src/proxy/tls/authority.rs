@@ -1,8 +1,8 @@
 //! The local authority: signs a certificate for each ARN that is in no file.
 //!
 //! It is made once for a data directory, and so are the certificates: whoever trusts `tls/ca.pem` of it, or pins one of
-//! them, does so over restarts. It may sign for `localhost` and names below it only, and says so
-//! itself: a person who lets a browser trust it gives away no other site, even when its key is stolen.
+//! them, does so over restarts. Of names it may sign for `localhost` and those below it only, and says so itself: a
+//! person who lets a browser trust it gives away no site that has a name, even when its key is stolen.
 
 use std::fs;
 use std::io::{self, Write};
