@@ -223,13 +223,20 @@ async fn close(shop: Shop) {
     aws(server, &format!("elbv2 set-rule-priorities --rule-priorities RuleArn={rule},Priority=20")).await;
     let used = aws_error(server, &format!("elbv2 delete-target-group --target-group-arn {green}")).await;
     assert!(used.contains("ResourceInUse"), "{used}");
+    let mut targets = Vec::new();
+    for group in [blue, green] {
+        let health = aws(server, &format!("elbv2 describe-target-health --target-group-arn {group}")).await;
+        targets.push(string(&health["TargetHealthDescriptions"][0]["Target"]["Id"]));
+    }
     for name in ["blue", "green"] {
         aws(server, &format!("ecs update-service --service {name} --desired-count 0")).await;
         aws(server, &format!("ecs delete-service --service {name}")).await;
         aws(server, &format!("ecs wait services-inactive --services {name}")).await;
     }
-    for group in [blue, green] {
-        aws(server, &format!("elbv2 wait target-deregistered --target-group-arn {group}")).await;
+    for (group, id) in [blue, green].into_iter().zip(&targets) {
+        // Without naming a target the waiter waits for ever, at AWS too: of none it cannot say that all are unused.
+        let target = format!("--targets Id={id},Port=80");
+        aws(server, &format!("elbv2 wait target-deregistered --target-group-arn {group} {target}")).await;
     }
     aws(server, &format!("elbv2 delete-rule --rule-arn {rule}")).await;
     aws(server, &format!("elbv2 delete-listener --listener-arn {listener}")).await;
