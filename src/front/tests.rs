@@ -28,7 +28,7 @@ use crate::model::TargetState;
 use crate::proxy::testing::*;
 use crate::proxy::{Body, Endpoint, HealthChange, LocalTarget, RoutesSpec, TargetError, TargetSpec, full};
 
-const DRAIN: Duration = Duration::from_secs(20);
+const DRAIN: Duration = Duration::from_secs(60);
 
 struct FakeApi;
 

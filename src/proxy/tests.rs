@@ -24,7 +24,7 @@ use crate::model::load_balancer::Action;
 use crate::model::{Listener, LoadBalancer, Scope, TargetState, TaskId};
 use crate::proxy::testing::*;
 
-const WAIT_MAX: Duration = Duration::from_secs(20);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// The target of task `number`.
 fn target(number: u8, endpoint: Endpoint) -> TargetSpec {

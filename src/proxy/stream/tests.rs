@@ -20,7 +20,7 @@ use crate::proxy::target::{Body, TargetError};
 use crate::proxy::testing::forwarding;
 use crate::proxy::{Proxy, RoutesSpec, TargetSpec, full};
 
-const WAIT_MAX: Duration = Duration::from_secs(20);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// A network load balancer before targets, with a socket that its listener's connections come in at.
 struct Scene {
