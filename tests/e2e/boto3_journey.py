@@ -5,21 +5,13 @@ import sys
 
 import boto3
 from botocore.config import Config
+from raising import raises
 
 ENDPOINT = sys.argv[1]
 # An error is an error at once: a retry would hide it.
 CONFIG = Config(retries={"total_max_attempts": 1})
 ecs = boto3.client("ecs", endpoint_url=ENDPOINT, region_name="us-east-1", config=CONFIG)
 elb = boto3.client("elbv2", endpoint_url=ENDPOINT, region_name="us-east-1", config=CONFIG)
-
-
-def raises(kind, call, **arguments):
-    """The error of a call that must fail with this class."""
-    try:
-        answer = call(**arguments)
-    except kind as error:
-        return error
-    raise AssertionError(f"it succeeded: {answer}")
 
 
 def definition(family, **more):

@@ -6,20 +6,12 @@ import sys
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from raising import raises
 
 ENDPOINT = sys.argv[1]
 CONFIG = Config(retries={"total_max_attempts": 1})
 secrets = boto3.client("secretsmanager", endpoint_url=ENDPOINT, region_name="us-east-1", config=CONFIG)
 ssm = boto3.client("ssm", endpoint_url=ENDPOINT, region_name="us-east-1", config=CONFIG)
-
-
-def raises(kind, call, **arguments):
-    """The error of a call that must fail with this class."""
-    try:
-        answer = call(**arguments)
-    except kind as error:
-        return error
-    raise AssertionError(f"it succeeded: {answer}")
 
 
 def values():

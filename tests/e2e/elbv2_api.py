@@ -5,6 +5,7 @@ import sys
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from raising import raises
 
 ENDPOINT = sys.argv[1]
 # An error is an error at once: a retry would hide it.
@@ -12,15 +13,6 @@ CONFIG = Config(retries={"total_max_attempts": 1})
 elb = boto3.client("elbv2", endpoint_url=ENDPOINT, region_name="us-east-1", config=CONFIG)
 errors = elb.exceptions
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/{}"
-
-
-def raises(kind, call, **arguments):
-    """The error of a call that must fail with this class."""
-    try:
-        answer = call(**arguments)
-    except kind as error:
-        return error
-    raise AssertionError(f"it succeeded: {answer}")
 
 
 def group(name, protocol, **more):
