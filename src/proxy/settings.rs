@@ -4,10 +4,9 @@
 mod http;
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::model::load_balancer::HealthCheck;
+use crate::model::load_balancer::{CHECK_INTERVAL_TAG, HealthCheck, checked_interval_ms};
 use crate::model::{LoadBalancer, TargetGroup};
 use crate::proxy::connect::Speech;
 
@@ -149,11 +148,6 @@ const UNHEALTHY: &str = "target_health_state.unhealthy";
 const MINIMUM_HEALTHY: &str = "target_group_health.unhealthy_state_routing.minimum_healthy_targets";
 /// What `stickiness.*.duration_seconds` are by default: a day.
 const STICKINESS_DURATION: Duration = Duration::from_secs(86_400);
-/// A tag of a target group: the interval of its health checks in milliseconds.
-pub const CHECK_INTERVAL_TAG: &str = "coracle.health.interval-ms";
-/// What the tag may say. More often than the lower bound a check says nothing new, and the upper one is ELB's greatest
-/// interval.
-const CHECK_INTERVAL_MS: RangeInclusive<u64> = 10..=300_000;
 /// The time-out is at most the interval, but not so short that a busy machine makes targets look dead.
 const CHECK_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
@@ -180,10 +174,9 @@ fn pace(record: &TargetGroup) -> (Duration, Duration) {
     let check = &record.health_check;
     let timeout = Duration::from_secs(u64::from(check.timeout_seconds.max(1)));
     let tag = record.tags.iter().find(|tag| tag.key == CHECK_INTERVAL_TAG);
-    let milliseconds = tag.and_then(|tag| tag.value.as_deref()?.trim().parse().ok());
-    match milliseconds.filter(|milliseconds| CHECK_INTERVAL_MS.contains(milliseconds)) {
+    match tag.and_then(|tag| checked_interval_ms(tag.value.as_deref()?.trim())) {
         Some(milliseconds) => {
-            let interval = Duration::from_millis(milliseconds);
+            let interval = Duration::from_millis(u64::from(milliseconds));
             (interval, timeout.min(interval.max(CHECK_TIMEOUT_MIN)))
         }
         None => (Duration::from_secs(u64::from(check.interval_seconds.max(1))), timeout),
